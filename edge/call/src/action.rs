@@ -1,0 +1,246 @@
+//! The border between the pure core and its shell: what the [`Agent`](crate) asks for ([`Action`]) and what it is
+//! told ([`Input`]). The shell does these with sockets, functions and the store; the simulator with a seeded queue.
+//!
+//! Every request that has an answer carries a [`Token`]; the shell answers each token exactly once.
+
+use std::net::{IpAddr, SocketAddr};
+
+use bytes::Bytes;
+use ringfork_rcml::evaluation;
+use ringfork_sip::flow::{Flow, Transmit};
+
+use crate::control::{CallSid, Event, Notice, Write};
+
+/// Both clocks at the moment of an input. The core never asks for the time itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Now {
+    /// Monotonic: timers and durations.
+    pub instant: std::time::Instant,
+    /// Wall clock, milliseconds since the Unix epoch: timestamps, nonces, binding expiry.
+    pub unix_ms: u64,
+}
+
+/// Pairs an asynchronous request with its answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Token(pub u64);
+
+/// What the core wants done, in order.
+#[derive(Debug)]
+pub enum Action {
+    /// Put this on the network.
+    Transmit(Transmit),
+    /// Open a stream connection; answered by [`Input::Connected`] or [`Input::FlowClosed`] for the same `connection`.
+    Connect { connection: u64, remote: SocketAddr },
+    /// Close a stream connection (after an unreadable stream, RFC 3261 §18.3).
+    Close { flow: Flow },
+    /// Find the addresses of a host by RFC 3263 (SRV, then A/AAAA; a literal is itself).
+    /// `guard` applies the address guard of RCML.md 3.2. Answered by [`Input::Resolved`].
+    Resolve { token: Token, host: String, port: Option<u16>, tcp: bool, guard: bool },
+    /// Look a client up for authentication and routing. Answered by [`Input::Client`].
+    LookupClient { token: Token, login: String },
+    /// Look a called number up: exactly, then with or without `+`. Answered by [`Input::Number`].
+    LookupNumber { token: Token, number: String },
+    /// Write a new, moved, refreshed or removed binding. Answered by [`Input::Written`].
+    WriteBinding { token: Token, binding: BindingWrite },
+    /// Write call state and events. Answered by [`Input::Written`].
+    WriteCall { token: Token, write: Write },
+    /// Invoke `evaluate`. Answered by [`Input::Evaluated`].
+    Evaluate { token: Token, request: evaluation::Request },
+    /// Hand a status callback to `callback`. Answered by [`Input::HandedOver`] once it would survive this edge.
+    Deliver { token: Token, event: Box<Event> },
+    /// Keep a warning or an error with the call (REST Notifications); no answer.
+    Notify { notice: Notice },
+    /// Something for the media shell; no answer.
+    Media(MediaAction),
+    /// One structured log line; `call` is on it where there is one.
+    Log { level: LogLevel, call: Option<CallSid>, message: String },
+    /// A counter or histogram to move, by its Prometheus name without prefix.
+    Count { metric: &'static str, label: &'static str, by: u64 },
+}
+
+/// Severity of [`Action::Log`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LogLevel {
+    /// A person must act.
+    Error,
+    /// Something was refused or mended.
+    Warn,
+    /// One line per call step.
+    Info,
+    /// For those who look for it.
+    Debug,
+}
+
+/// What the core is told.
+#[derive(Debug)]
+pub enum Input {
+    /// One datagram, or one framed message of a stream.
+    Packet { flow: Flow, payload: Bytes },
+    /// A stream's bytes could not be framed: the shell stops reading; the core answers where it can and closes.
+    Unframed { flow: Flow, head: Bytes },
+    /// A stream connection that we opened is up.
+    Connected { connection: u64, flow: Flow },
+    /// A stream connection ended or could not be opened, or a datagram could not be sent (ICMP).
+    FlowClosed { connection: u64 },
+    /// Answer to [`Action::Resolve`], best first; empty: nothing found or all refused by the guard.
+    Resolved { token: Token, targets: Vec<ResolvedTarget> },
+    /// Answer to [`Action::LookupClient`].
+    Client { token: Token, result: Result<Option<ClientEntry>, StoreError> },
+    /// Answer to [`Action::LookupNumber`].
+    Number { token: Token, result: Result<Option<NumberEntry>, StoreError> },
+    /// Answer to a write.
+    Written { token: Token, result: Result<(), StoreError> },
+    /// Answer to [`Action::Evaluate`]; `Err` when the function itself could not be run.
+    Evaluated { token: Token, result: Result<evaluation::Response, String> },
+    /// Answer to [`Action::Deliver`]: accepted, or it could not even be handed over (it stays with the call's item).
+    HandedOver { token: Token, accepted: bool },
+    /// A client was changed or deleted through REST in this process: drop what is cached of it; deleted ends its bindings.
+    ClientChanged { login: String, deleted: bool },
+    /// A number was changed through REST.
+    NumberChanged { number: String },
+    /// Neither RTP nor RTCP from this party for [`AgentConfig::media_timeout`], as the media shell saw it.
+    MediaSilent { media: MediaId },
+    /// Whether the lease is held: without it new calls get 503 (DESIGN "The split").
+    Lease { held: bool },
+    /// SIGTERM: refuse new calls, finish those that are up.
+    Drain,
+    /// The time that `poll_timeout` named has come.
+    Timeout,
+}
+
+/// One target of RFC 3263.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ResolvedTarget {
+    /// Where.
+    pub address: SocketAddr,
+    /// Over TCP rather than UDP.
+    pub tcp: bool,
+}
+
+/// The store did not do it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum StoreError {
+    /// Throttled, no connection, timeout: the write is worth trying again.
+    Unavailable,
+    /// The condition failed: another epoch owns the item; drop the call.
+    Stale,
+}
+
+/// What the core needs to know of a client.
+#[derive(Clone, PartialEq, Eq)]
+pub struct ClientEntry {
+    /// The login, as stored.
+    pub login: String,
+    /// Hex HA1 by MD5: a secret.
+    pub ha1_md5: String,
+    /// Hex HA1 by SHA-256: a secret.
+    pub ha1_sha256: String,
+    /// The application of calls made by this client, if it has one of its own.
+    pub voice: Option<Application>,
+    /// Whether it may register and call.
+    pub enabled: bool,
+}
+
+impl std::fmt::Debug for ClientEntry {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ClientEntry").field("login", &self.login).field("voice", &self.voice).finish_non_exhaustive()
+    }
+}
+
+/// What the core needs to know of a number.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NumberEntry {
+    /// As provisioned.
+    pub number: String,
+    /// The application of calls to it; none: calls get 404.
+    pub voice: Option<Application>,
+}
+
+/// Where a call's first document is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Application {
+    /// First document.
+    pub document: ringfork_rcml::program::DocumentRef,
+    /// Fallback document.
+    pub fallback: Option<ringfork_rcml::program::DocumentRef>,
+}
+
+/// One change of one binding (DESIGN "State in DynamoDB").
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum BindingWrite {
+    /// Create or replace the binding with this key.
+    Put(BindingRecord),
+    /// Remove it.
+    Delete {
+        /// The AOR's user.
+        aor: String,
+        /// Its key.
+        key: String,
+    },
+}
+
+/// A binding as it is kept.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BindingRecord {
+    /// The AOR's user part.
+    pub aor: String,
+    /// `+sip.instance` with `reg-id`, else the contact: what a later REGISTER replaces it by.
+    pub key: String,
+    /// The Contact URI as sent by the device.
+    pub contact: String,
+    /// Its Contact parameters as sent, without `expires` (echoed in the 200).
+    pub contact_params: String,
+    /// The flow it registered over.
+    pub flow: Flow,
+    /// Path headers (RFC 3327), top first.
+    pub path: Vec<String>,
+    /// Call-ID of the last REGISTER.
+    pub call_id: String,
+    /// CSeq of the last REGISTER.
+    pub cseq: u32,
+    /// User-Agent, for people.
+    pub user_agent: Option<String>,
+    /// Granted expiry, Unix seconds.
+    pub expires_at: u64,
+    /// Stored expiry: `expires_at` and the slack, Unix seconds.
+    pub stored_until: u64,
+}
+
+/// One media session of ours: one RTP/RTCP port pair towards one party.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct MediaId(pub u64);
+
+/// What the media shell is told. A session exists from [`MediaAction::Open`] to [`MediaAction::Close`].
+#[derive(Debug, Clone, PartialEq)]
+pub enum MediaAction {
+    /// Take the port pair into use.
+    Open { media: MediaId, port: u16 },
+    /// What the party's SDP said, after each offer/answer exchange with it.
+    Peer {
+        media: MediaId,
+        /// Its RTP address as signalled (None: c=0.0.0.0 or port 0, send nothing).
+        rtp: Option<SocketAddr>,
+        /// Source of its signalling: preferred and, before the first packet, the one allowed address (DESIGN "Media").
+        signalling: IpAddr,
+        /// We may send to it (its direction is sendrecv or recvonly).
+        send: bool,
+        /// It may send to us.
+        receive: bool,
+    },
+    /// Relay between two sessions from now on.
+    Bridge { a: MediaId, b: MediaId },
+    /// No longer relay from and to it.
+    Unbridge { media: MediaId },
+    /// Send a ringing tone, or stop it.
+    RingingTone { media: MediaId, on: bool },
+    /// Release the port pair.
+    Close { media: MediaId, port: u16 },
+}
+
+/// Port pairs for media, lent by the shell (which binds them) or by the simulator (which counts them).
+pub trait Ports {
+    /// An even RTP port whose odd neighbour is ours too; `None` when all are taken.
+    fn lease(&mut self) -> Option<u16>;
+    /// Gives it back. Each leased port comes back exactly once.
+    fn release(&mut self, port: u16);
+}

@@ -1,0 +1,132 @@
+//! What call control is told ([`CallInput`]) and what it commands ([`CallOutput`]): the border between the call's
+//! decisions (this folder) and SIP signalling (the `ua` and `agent` folders), which carries them out.
+//!
+//! Signalling promises: it ACKs every 2xx; holds a CANCEL back until the first provisional response (RFC 3261 §9.1);
+//! BYEs a 2xx that crosses a CANCEL or that a forking peer sends twice; answers 401/407/422 and tries a trunk's next
+//! target by itself, as the same leg. It reports only what is left to decide.
+//! Control promises: one `Invite` per leg; after `Cancel` or `Bye` of a leg, or a terminal input about it, no further
+//! command for it; after `Refuse` or `HangUp` none for the caller.
+
+use ringfork_rcml::{evaluation, program};
+
+use super::{CallSid, Event, Notice, Write};
+use crate::action::StoreError;
+
+/// A leg of this call, counted from 0 over all its Dials.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct LegId(pub u16);
+
+/// Pairs a request of control with its answer, within one call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Ticket(pub u32);
+
+/// One place where a leg can be rung.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Target {
+    /// A live binding: the AOR's user and the binding's key.
+    Binding { aor: String, key: String },
+    /// The configured trunk.
+    Trunk { number: String },
+    /// A `<Sip>` URI with its credentials.
+    Uri { uri: String, username: Option<String>, password: Option<String> },
+}
+
+/// What happens to a call.
+#[derive(Debug)]
+pub enum CallInput {
+    /// CANCEL, or the INVITE's own Expires, before our final response. Signalling has not answered it:
+    /// it waits for `Refuse` with 487.
+    CallerCancelled,
+    /// BYE, or the caller was lost: no ACK, session expired, silent media, no usable answer in the ACK.
+    CallerHungUp,
+    /// A 18x of a leg: every one is reported.
+    LegProvisional { leg: LegId, code: u16 },
+    /// 2xx with usable audio. Already ACKed (an offerless caller's exchange is signalling's matter).
+    LegAnswered { leg: LegId },
+    /// 2xx without usable audio: signalling ACKs and BYEs it. The leg is over: failed.
+    LegUnusable { leg: LegId },
+    /// Final refusal after all that signalling could do; Timer B is 408.
+    LegRefused { leg: LegId, code: u16 },
+    /// The INVITE could not be delivered: a dead flow, no trunk, no address.
+    LegUndeliverable { leg: LegId },
+    /// BYE from an answered leg, or the leg was lost.
+    LegHungUp { leg: LegId },
+    /// Answer to [`CallOutput::FindBindings`]: for each identity its live bindings' keys (empty: none or no client).
+    Bindings { ticket: Ticket, found: Vec<Vec<Target>> },
+    /// Answer to [`CallOutput::Evaluate`]; `Err`: the function itself could not be run (counts as a failed document).
+    Evaluated { ticket: Ticket, result: Result<evaluation::Response, String> },
+    /// Answer to [`CallOutput::Write`].
+    Written { ticket: Ticket, result: Result<(), StoreError> },
+    /// Answer to [`CallOutput::Deliver`].
+    HandedOver { ticket: Ticket, accepted: bool },
+    /// The edge lost its lease for good or the item is owned by another epoch: end everything, report nothing more.
+    Dropped,
+    /// The wake-up time has come.
+    Timeout,
+}
+
+/// What control wants done, in order.
+#[derive(Debug)]
+pub enum CallOutput {
+    /// 180 to the caller (signalling repeats it each minute by itself, RCML.md part 2).
+    Ring,
+    /// Final refusal of the caller's INVITE; 487 after its CANCEL.
+    Refuse { code: u16 },
+    /// Answer the caller's INVITE with 200, its media joined with this accepted leg's. Only for an unanswered caller.
+    AnswerWith { leg: LegId },
+    /// Answer the caller's INVITE with 200 for media of our own (Say, Play, Gather, Record).
+    AnswerAlone,
+    /// BYE to an answered caller.
+    HangUp,
+    /// Which bindings do these client identities have? One answer for all.
+    FindBindings { ticket: Ticket, identities: Vec<String> },
+    /// Send the INVITE of this leg.
+    Invite(Box<Invite>),
+    /// End a leg that has not answered. `elsewhere` adds the Reason of RCML.md 1.2.
+    Cancel { leg: LegId, elsewhere: bool },
+    /// End a leg that has answered.
+    Bye { leg: LegId },
+    /// Join caller and leg: media relayed both ways, re-INVITE, UPDATE and INFO passed on from now on.
+    /// Follows `AnswerWith`, or comes alone when the caller was answered before.
+    Bridge { leg: LegId },
+    /// An already answered caller hears a ringing tone, or no longer.
+    RingingTone { on: bool },
+    /// Fetch and compile a document.
+    Evaluate { ticket: Ticket, request: Box<evaluation::Request> },
+    /// Write state; answered by `Written`.
+    Write { ticket: Ticket, write: Write },
+    /// Hand an event to `callback`; answered by `HandedOver`.
+    Deliver { ticket: Ticket, event: Box<Event> },
+    /// Keep a warning or error.
+    Notify(Notice),
+    /// One line for the log.
+    Log { message: String },
+    /// Everything is over and written: the call may be forgotten. The last output.
+    Finished,
+}
+
+/// The INVITE of one leg.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Invite {
+    /// The leg.
+    pub leg: LegId,
+    /// Its SID.
+    pub sid: CallSid,
+    /// Where.
+    pub target: Target,
+    /// User of the From, without `client:`; `None`: anonymous (RCML.md 3.1, Privacy).
+    pub from_user: Option<String>,
+    /// Display name of the From.
+    pub display_name: Option<String>,
+    /// Identity for the trunk only (P-Asserted-Identity), with `Privacy: id` when `from_user` is `None`.
+    pub asserted: Option<String>,
+    /// Extra `X-` headers.
+    pub headers: Vec<(String, String)>,
+    /// `Expires`, whole seconds: the Dial timeout and 5 s more.
+    pub expires: u32,
+    /// We must decode its sound (screening, recording): offer only what we decode (DESIGN "Media").
+    pub decodable_only: bool,
+}
+
+/// How a program is being run, for tests and logs.
+pub type Program = program::Program;

@@ -1,0 +1,1 @@
+//! RTP, RTCP, SDP offers and answers, G.711 and DTMF.

@@ -1,0 +1,1 @@
+//! The SIP edge: sockets, task wiring, adapters, configuration, metrics and drain.

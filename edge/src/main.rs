@@ -1,0 +1,2 @@
+//! The `ringfork` binary.
+fn main() {}

@@ -1,0 +1,1 @@
+//! Fetches a document, compiles it and returns the program.

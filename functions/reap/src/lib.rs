@@ -1,0 +1,1 @@
+//! Closes what a dead edge left.

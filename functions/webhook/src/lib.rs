@@ -1,0 +1,1 @@
+//! The HTTP client for customers' URLs: limits, retries, fallback, signatures, address guard.

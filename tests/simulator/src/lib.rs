@@ -1,0 +1,1 @@
+//! Drives whole forks through the pure crates under a seeded virtual clock.

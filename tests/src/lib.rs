@@ -1,0 +1,1 @@
+//! What crosses packages: real clients against the running edge.
