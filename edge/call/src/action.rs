@@ -1,4 +1,4 @@
-//! The border between the pure core and its shell: what the [`Agent`](crate) asks for ([`Action`]) and what it is
+//! The border between the pure core and its shell: what the [`Agent`](crate::agent::Agent) asks for ([`Action`]) and what it is
 //! told ([`Input`]). The shell does these with sockets, functions and the store; the simulator with a seeded queue.
 //!
 //! Every request that has an answer carries a [`Token`]; the shell answers each token exactly once.
@@ -98,13 +98,13 @@ pub enum Input {
     ClientChanged { login: String, deleted: bool },
     /// A number was changed through REST.
     NumberChanged { number: String },
-    /// Neither RTP nor RTCP from this party for [`AgentConfig::media_timeout`], as the media shell saw it.
+    /// Neither RTP nor RTCP from this party for [`AgentConfig::media_timeout`](crate::agent::AgentConfig::media_timeout), as the media shell saw it.
     MediaSilent { media: MediaId },
     /// Whether the lease is held: without it new calls get 503 (DESIGN "The split").
     Lease { held: bool },
     /// SIGTERM: refuse new calls, finish those that are up.
     Drain,
-    /// The time that `poll_timeout` named has come.
+    /// The time that `next_timeout` named has come.
     Timeout,
 }
 
@@ -169,7 +169,7 @@ pub struct Application {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum BindingWrite {
     /// Create or replace the binding with this key.
-    Put(BindingRecord),
+    Put(Box<BindingRecord>),
     /// Remove it.
     Delete {
         /// The AOR's user.

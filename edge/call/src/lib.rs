@@ -2,4 +2,5 @@
 //! and the back-to-back user agent that carries them over SIP. No sockets, no clock, no tokio.
 
 pub mod action;
+pub mod agent;
 pub mod control;
