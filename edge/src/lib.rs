@@ -1,1 +1,3 @@
 //! The SIP edge: sockets, task wiring, adapters, configuration, metrics and drain.
+
+pub mod config;
