@@ -4,6 +4,7 @@
 //! Every request that has an answer carries a [`Token`]; the shell answers each token exactly once.
 
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 
 use bytes::Bytes;
 use ringfork_rcml::evaluation;
@@ -47,7 +48,7 @@ pub enum Action {
     /// Invoke `evaluate`. Answered by [`Input::Evaluated`].
     Evaluate { token: Token, request: evaluation::Request },
     /// Hand a status callback to `callback`. Answered by [`Input::HandedOver`] once it would survive this edge.
-    Deliver { token: Token, event: Box<Event> },
+    Deliver { token: Token, event: Arc<Event> },
     /// Keep a warning or an error with the call (REST Notifications); no answer.
     Notify { notice: Notice },
     /// Something for the media shell; no answer.

@@ -4,6 +4,8 @@
 
 pub mod signals;
 
+use std::sync::Arc;
+
 use ringfork_rcml::program::Method;
 
 /// `CA` and 32 lower-case hex digits. Which digits say what is the store's matter (DESIGN "Few writes"):
@@ -138,7 +140,8 @@ pub enum Write {
         /// Every leg of this Dial.
         legs: Vec<LegPlan>,
     },
-    /// A leg was accepted: before the caller's 200.
+    /// A leg was accepted: before the caller's 200. The parent is in-progress and answered from `unix_ms` on, unless it
+    /// was answered before: no further write says so (its last one repeats the answer's time).
     Accept {
         /// The parent.
         parent: CallSid,
@@ -160,7 +163,7 @@ pub enum Write {
         /// Set with the last status.
         ended_unix_ms: Option<u64>,
         /// The event to append, not yet handed over.
-        event: Option<Box<Event>>,
+        event: Option<Arc<Event>>,
         /// Sequence numbers of events that were handed over since the last write.
         handed_over: Vec<u32>,
     },

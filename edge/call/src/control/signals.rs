@@ -7,10 +7,12 @@
 //! Control promises: one `Invite` per leg; after `Cancel` or `Bye` of a leg, or a terminal input about it, no further
 //! command for it; after `Refuse` or `HangUp` none for the caller.
 
-use ringfork_rcml::{evaluation, program};
+use std::sync::Arc;
+
+use ringfork_rcml::evaluation;
 
 use super::{CallSid, Event, Notice, Write};
-use crate::action::StoreError;
+use crate::action::{LogLevel, StoreError};
 
 /// A leg of this call, counted from 0 over all its Dials.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -96,11 +98,13 @@ pub enum CallOutput {
     /// Write state; answered by `Written`.
     Write { ticket: Ticket, write: Write },
     /// Hand an event to `callback`; answered by `HandedOver`.
-    Deliver { ticket: Ticket, event: Box<Event> },
+    Deliver { ticket: Ticket, event: Arc<Event> },
     /// Keep a warning or error.
     Notify(Notice),
     /// One line for the log.
-    Log { message: String },
+    Log { level: LogLevel, message: String },
+    /// A counter to move.
+    Count { metric: &'static str, label: &'static str, by: u64 },
     /// Everything is over and written: the call may be forgotten. The last output.
     Finished,
 }
@@ -114,7 +118,7 @@ pub struct Invite {
     pub sid: CallSid,
     /// Where.
     pub target: Target,
-    /// User of the From, without `client:`; `None`: anonymous (RCML.md 3.1, Privacy).
+    /// User of the From as plain text, without `client:`; signalling escapes it. `None`: anonymous (RCML.md 3.1, Privacy).
     pub from_user: Option<String>,
     /// Display name of the From.
     pub display_name: Option<String>,
@@ -127,6 +131,3 @@ pub struct Invite {
     /// We must decode its sound (screening, recording): offer only what we decode (DESIGN "Media").
     pub decodable_only: bool,
 }
-
-/// How a program is being run, for tests and logs.
-pub type Program = program::Program;
