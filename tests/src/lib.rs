@@ -1,1 +1,27 @@
-//! What crosses packages: real clients against the running edge.
+//! The harness of the whole-system tests: the built `ringfork` binary as a process ([`edge::Edge`]), a recording
+//! web server of a customer ([`web::Web`]) and real SIP clients ([`sipp`]).
+//!
+//! Everything binds to free ports on loopback and waits on events, never on the clock alone. A wait that runs out
+//! fails the test with what was seen until then.
+#![allow(clippy::unwrap_used, clippy::expect_used)] // A test harness: a failure is a failed test.
+
+pub mod edge;
+pub mod sipp;
+pub mod web;
+
+use std::time::Duration;
+
+/// How long anything may take before the test is given up. Generous: the machine may be busy.
+pub const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Polls until `probe` yields something, or panics with `what` after [`PATIENCE`].
+pub async fn eventually<T>(what: &str, mut probe: impl AsyncFnMut() -> Option<T>) -> T {
+    let give_up = tokio::time::Instant::now() + PATIENCE;
+    loop {
+        if let Some(found) = probe().await {
+            return found;
+        }
+        assert!(tokio::time::Instant::now() < give_up, "gave up waiting for {what}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}

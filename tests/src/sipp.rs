@@ -1,0 +1,363 @@
+//! Real SIP endpoints: sipp processes run from scenarios that are put together here, one step a line.
+//!
+//! A phone registers with digest from its port and then serves calls on the same port; a caller places calls from
+//! [`crate::edge::PEER`]. sipp itself checks each step: a message that is missing, or is not the one expected, fails
+//! the run, and [`Run::succeed`] fails the test with sipp's own account of it.
+
+use std::net::{SocketAddr, UdpSocket};
+use std::path::PathBuf;
+use std::process::Stdio;
+
+use tokio::process::{Child, Command};
+
+use crate::PATIENCE;
+use crate::edge::Edge;
+
+/// SDP of a party that offers or answers G.711 on its own media port.
+const SDP: &str = "v=0\n      o=sipp 1 1 IN IP[media_ip_type] [media_ip]\n      s=-\n      c=IN IP[media_ip_type] [media_ip]\n      t=0 0\n      m=audio [media_port] RTP/AVP 0 8 101\n      a=rtpmap:0 PCMU/8000\n      a=rtpmap:8 PCMA/8000\n      a=rtpmap:101 telephone-event/8000";
+
+/// A sipp scenario under construction. Each method adds a step.
+#[derive(Clone, Default)]
+pub struct Scenario {
+    steps: String,
+}
+
+impl Scenario {
+    /// An empty scenario.
+    pub fn new() -> Scenario {
+        Scenario::default()
+    }
+
+    fn step(mut self, xml: &str) -> Scenario {
+        self.steps.push_str(xml);
+        self.steps.push('\n');
+        self
+    }
+
+    fn send(self, message: &str, attributes: &str) -> Scenario {
+        self.step(&format!("  <send {attributes}><![CDATA[\n{message}\n  ]]></send>"))
+    }
+
+    // ---- the called side
+
+    /// Waits for an INVITE and keeps its CSeq for later answers.
+    pub fn invited(self) -> Scenario {
+        self.step(
+            r#"  <recv request="INVITE" rrs="true"><action>
+    <ereg regexp=".*" search_in="hdr" header="CSeq:" assign_to="1"/>
+    <ereg regexp=".*" search_in="hdr" header="Via:" assign_to="2"/>
+  </action></recv><Reference variables="1,2"/>"#,
+        )
+    }
+
+    /// Waits for an INVITE whose header holds this text.
+    pub fn invited_with(self, header: &str, pattern: &str) -> Scenario {
+        self.step(&format!(
+            r#"  <recv request="INVITE" rrs="true"><action>
+    <ereg regexp=".*" search_in="hdr" header="CSeq:" assign_to="1"/>
+    <ereg regexp=".*" search_in="hdr" header="Via:" assign_to="2"/>
+    <ereg regexp="{pattern}" search_in="hdr" header="{header}:" check_it="true" assign_to="3"/>
+  </action></recv><Reference variables="1,2,3"/>"#
+        ))
+    }
+
+    /// Answers the last request with this status, no body.
+    pub fn answer(self, status: &str) -> Scenario {
+        self.send(
+            &format!(
+                "      SIP/2.0 {status}\n      [last_Via:]\n      [last_From:]\n      [last_To:];tag=t[pid]-[call_number]\n      [last_Call-ID:]\n      [last_CSeq:]\n      Contact: <sip:[local_ip]:[local_port]>\n      Content-Length: 0\n"
+            ),
+            "",
+        )
+    }
+
+    /// Answers the last INVITE with 200 and SDP; repeated until the ACK.
+    pub fn accept(self) -> Scenario {
+        self.send(
+            &format!(
+                "      SIP/2.0 200 OK\n      [last_Via:]\n      [last_From:]\n      [last_To:];tag=t[pid]-[call_number]\n      [last_Call-ID:]\n      [last_CSeq:]\n      [last_Record-Route:]\n      Contact: <sip:[local_ip]:[local_port]>\n      Content-Type: application/sdp\n      Content-Length: [len]\n\n      {SDP}"
+            ),
+            r#"retrans="500""#,
+        )
+    }
+
+    /// Answers the INVITE, after a CANCEL came, with this status; with SDP where it is a 200.
+    pub fn answer_invite_late(self, status: &str) -> Scenario {
+        let head = format!(
+            "      SIP/2.0 {status}\n      Via:[$2]\n      [last_From:]\n      [last_To:];tag=t[pid]-[call_number]\n      [last_Call-ID:]\n      CSeq:[$1]\n      Contact: <sip:[local_ip]:[local_port]>\n"
+        );
+        if status.starts_with('2') {
+            self.send(
+                &format!("{head}      Content-Type: application/sdp\n      Content-Length: [len]\n\n      {SDP}"),
+                r#"retrans="500""#,
+            )
+        } else {
+            self.send(&format!("{head}      Content-Length: 0\n"), r#"retrans="500""#)
+        }
+    }
+
+    /// Waits for a request of this method.
+    pub fn recv(self, method: &str) -> Scenario {
+        self.step(&format!(r#"  <recv request="{method}"/>"#))
+    }
+
+    /// Waits for the CANCEL of an INVITE and answers both, `elsewhere`: it must say that the call was completed
+    /// elsewhere (RCML.md 1.2); otherwise it must carry no Reason.
+    pub fn cancelled(self, elsewhere: bool) -> Scenario {
+        self.cancel_received(elsewhere).answer_invite_late("487 Request Terminated").recv("ACK")
+    }
+
+    /// Waits for the CANCEL and answers it, not yet the INVITE.
+    pub fn cancel_received(self, elsewhere: bool) -> Scenario {
+        let check = if elsewhere { r#"check_it="true""# } else { r#"check_it_inverse="true""# };
+        let scenario = self.step(&format!(
+            r#"  <recv request="CANCEL"><action>
+    <ereg regexp="SIP;cause=200;text=.Call completed elsewhere." search_in="hdr" header="Reason:" {check} assign_to="4"/>
+  </action></recv><Reference variables="4"/>"#
+        ));
+        scenario.answer("200 OK")
+    }
+
+    /// Waits for the BYE and answers it.
+    pub fn hung_up(self) -> Scenario {
+        self.recv("BYE").answer("200 OK")
+    }
+
+    /// Hangs up as the called side.
+    pub fn hang_up_called(self) -> Scenario {
+        self.send(
+            "      BYE [next_url] SIP/2.0\n      Via: SIP/2.0/[transport] [local_ip]:[local_port];branch=[branch]\n      [routes]\n      From: [$6]\n      To: [$5]\n      [last_Call-ID:]\n      CSeq: 100 BYE\n      Max-Forwards: 70\n      Content-Length: 0\n",
+            r#"retrans="500""#,
+        )
+        .received("200")
+    }
+
+    // ---- the calling side
+
+    /// Calls `[service]` with SDP.
+    pub fn call(self) -> Scenario {
+        self.call_with("")
+    }
+
+    /// Calls `[service]` with SDP and these extra header lines.
+    pub fn call_with(self, headers: &str) -> Scenario {
+        let headers: String = headers.lines().map(|line| format!("      {line}\n")).collect();
+        self.send(
+            &format!(
+                "      INVITE sip:[service]@[remote_ip]:[remote_port] SIP/2.0\n      Via: SIP/2.0/[transport] [local_ip]:[local_port];branch=[branch]\n      From: \"Test Caller\" <sip:+15550001111@[local_ip]:[local_port]>;tag=f[pid]-[call_number]\n      To: <sip:[service]@[remote_ip]:[remote_port]>\n      Call-ID: [call_id]\n      CSeq: 1 INVITE\n      Contact: <sip:caller@[local_ip]:[local_port]>\n      Max-Forwards: 70\n{headers}      Content-Type: application/sdp\n      Content-Length: [len]\n\n      {SDP}"
+            ),
+            r#"retrans="500""#,
+        )
+    }
+
+    /// Waits for a response; provisional ones before it are let pass.
+    pub fn received(self, code: &str) -> Scenario {
+        self.step(&format!(r#"  <recv response="{code}" rtd="true" rrs="true"/>"#))
+    }
+
+    /// Lets this response pass if it comes.
+    pub fn maybe(self, code: &str) -> Scenario {
+        self.step(&format!(r#"  <recv response="{code}" optional="true"/>"#))
+    }
+
+    /// Lets 100 and 180 pass and waits for the final response.
+    pub fn finally(self, code: &str) -> Scenario {
+        let scenario = self.maybe("100").maybe("180").received(code);
+        if code.starts_with('2') { scenario } else { scenario.ack_refusal() }
+    }
+
+    /// ACK of a 2xx.
+    pub fn ack(self) -> Scenario {
+        self.send(
+            "      ACK [next_url] SIP/2.0\n      Via: SIP/2.0/[transport] [local_ip]:[local_port];branch=[branch]\n      [routes]\n      From: \"Test Caller\" <sip:+15550001111@[local_ip]:[local_port]>;tag=f[pid]-[call_number]\n      [last_To:]\n      Call-ID: [call_id]\n      CSeq: 1 ACK\n      Max-Forwards: 70\n      Content-Length: 0\n",
+            "",
+        )
+    }
+
+    fn ack_refusal(self) -> Scenario {
+        self.send(
+            "      ACK sip:[service]@[remote_ip]:[remote_port] SIP/2.0\n      [last_Via:]\n      From: \"Test Caller\" <sip:+15550001111@[local_ip]:[local_port]>;tag=f[pid]-[call_number]\n      [last_To:]\n      Call-ID: [call_id]\n      CSeq: 1 ACK\n      Max-Forwards: 70\n      Content-Length: 0\n",
+            "",
+        )
+    }
+
+    /// Sends CANCEL for the INVITE and waits for its 200 and the INVITE's 487.
+    pub fn cancel(self) -> Scenario {
+        self.send(
+            "      CANCEL sip:[service]@[remote_ip]:[remote_port] SIP/2.0\n      [last_Via:]\n      From: \"Test Caller\" <sip:+15550001111@[local_ip]:[local_port]>;tag=f[pid]-[call_number]\n      To: <sip:[service]@[remote_ip]:[remote_port]>\n      Call-ID: [call_id]\n      CSeq: 1 CANCEL\n      Max-Forwards: 70\n      Content-Length: 0\n",
+            r#"retrans="500""#,
+        )
+        .maybe("180")
+        .received("200")
+        .maybe("180")
+        .received("487")
+        .ack_refusal()
+    }
+
+    /// Hangs up as the calling side and waits for the 200.
+    pub fn hang_up(self) -> Scenario {
+        self.send(
+            "      BYE [next_url] SIP/2.0\n      Via: SIP/2.0/[transport] [local_ip]:[local_port];branch=[branch]\n      [routes]\n      From: \"Test Caller\" <sip:+15550001111@[local_ip]:[local_port]>;tag=f[pid]-[call_number]\n      [last_To:]\n      Call-ID: [call_id]\n      CSeq: 2 BYE\n      Max-Forwards: 70\n      Content-Length: 0\n",
+            r#"retrans="500""#,
+        )
+        .received("200")
+    }
+
+    /// Waits on the called side's own clock, milliseconds: what a person does between two keys.
+    pub fn pause(self, ms: u32) -> Scenario {
+        self.step(&format!(r#"  <pause milliseconds="{ms}"/>"#))
+    }
+
+    /// Adds any sipp XML.
+    pub fn xml(self, xml: &str) -> Scenario {
+        self.step(xml)
+    }
+
+    fn file(&self) -> PathBuf {
+        let path = tempfile::Builder::new().suffix(".xml").tempfile().unwrap().into_temp_path().keep().unwrap();
+        let xml = format!(
+            "<?xml version=\"1.0\" encoding=\"ISO-8859-1\" ?>\n<!DOCTYPE scenario SYSTEM \"sipp.dtd\">\n<scenario name=\"test\">\n{}</scenario>\n",
+            self.steps
+        );
+        std::fs::write(&path, xml).unwrap();
+        path
+    }
+}
+
+/// A running sipp.
+pub struct Run {
+    child: Child,
+    files: Vec<PathBuf>,
+    errors: PathBuf,
+    messages: PathBuf,
+}
+
+impl Run {
+    fn start(scenario: &Scenario, arguments: &[&str]) -> Run {
+        let file = scenario.file();
+        let (errors, messages) = (file.with_extension("errors"), file.with_extension("messages"));
+        let child = Command::new("sipp")
+            .args(arguments)
+            .args(["-sf", file.to_str().unwrap(), "-nostdin"])
+            .args(["-trace_err", "-error_file", errors.to_str().unwrap()])
+            .args(["-trace_msg", "-message_file", messages.to_str().unwrap()])
+            .args(["-timeout", "120s", "-timeout_error", "-recv_timeout", "60000"])
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .kill_on_drop(true)
+            .spawn()
+            .expect("sipp is not installed: run tests/tools.sh or `make test`");
+        Run { child, files: vec![file, errors.clone(), messages.clone()], errors, messages }
+    }
+
+    /// Every message sent and received so far, as sipp logged them.
+    pub fn messages(&self) -> String {
+        std::fs::read(&self.messages).map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).unwrap_or_default()
+    }
+
+    /// Waits until the scenario ran to its end as written; panics with sipp's account otherwise.
+    pub async fn succeed(mut self) -> String {
+        let status = tokio::time::timeout(PATIENCE * 2, self.child.wait()).await.expect("sipp hangs").unwrap();
+        let messages = self.messages();
+        if !status.success() {
+            let errors = std::fs::read_to_string(&self.errors).unwrap_or_default();
+            panic!("sipp ended with {status}: {errors}\n--- messages\n{messages}");
+        }
+        messages
+    }
+
+    /// Whether it still runs.
+    pub fn is_running(&mut self) -> bool {
+        self.child.try_wait().unwrap().is_none()
+    }
+}
+
+impl Drop for Run {
+    fn drop(&mut self) {
+        for file in &self.files {
+            let _ = std::fs::remove_file(file);
+        }
+    }
+}
+
+/// A phone: a login registered from a port of its own.
+pub struct Phone {
+    /// Login.
+    pub login: String,
+    /// Where it listens.
+    pub address: SocketAddr,
+    edge: SocketAddr,
+}
+
+/// A UDP port that was free a moment ago. sipp cannot bind port 0 and say which it got.
+pub fn free_port(ip: &str) -> u16 {
+    UdpSocket::bind((ip, 0)).unwrap().local_addr().unwrap().port()
+}
+
+impl Phone {
+    /// Registers a login with digest from a free port and waits for the 200.
+    pub async fn register(edge: &Edge, login: &str, password: &str) -> Phone {
+        let phone = Phone {
+            login: login.to_owned(),
+            address: SocketAddr::new("127.0.0.1".parse().unwrap(), free_port("127.0.0.1")),
+            edge: edge.sip,
+        };
+        let register = |authorization: &str, cseq: u32| {
+            format!(
+                "      REGISTER sip:ringfork.local SIP/2.0\n      Via: SIP/2.0/[transport] [local_ip]:[local_port];branch=[branch];rport\n      From: <sip:{login}@ringfork.local>;tag=r[call_number]\n      To: <sip:{login}@ringfork.local>\n      Call-ID: [call_id]\n      CSeq: {cseq} REGISTER\n      Contact: <sip:{login}@[local_ip]:[local_port]>\n      Expires: 600\n      Max-Forwards: 70\n{authorization}      Content-Length: 0\n"
+            )
+        };
+        let authorization = format!("      [authentication username={login} password={password}]\n");
+        let scenario = Scenario::new()
+            .send(&register("", 1), r#"retrans="500""#)
+            .step(r#"  <recv response="401" auth="true"/>"#)
+            .send(&register(&authorization, 2), r#"retrans="500""#)
+            .received("200");
+        let (ip, port) = (phone.address.ip().to_string(), phone.address.port().to_string());
+        let edge = edge.sip.to_string();
+        Run::start(&scenario, &[&edge, "-i", &ip, "-p", &port, "-mp", &media_port(), "-m", "1"]).succeed().await;
+        phone
+    }
+
+    /// Serves this many calls with a scenario of the called side.
+    pub fn serve(&self, scenario: &Scenario, calls: u32) -> Run {
+        let (ip, port, calls) = (self.address.ip().to_string(), self.address.port().to_string(), calls.to_string());
+        let edge = self.edge.to_string();
+        Run::start(scenario, &[&edge, "-i", &ip, "-p", &port, "-mp", &media_port(), "-m", &calls])
+    }
+}
+
+/// Places one call to `called` from the trusted peer's address.
+pub fn call(edge: &Edge, called: &str, scenario: &Scenario) -> Run {
+    calls(edge, called, scenario, 1, 1)
+}
+
+/// Places `count` calls at `rate` a second from the trusted peer's address.
+pub fn calls(edge: &Edge, called: &str, scenario: &Scenario, count: u32, rate: u32) -> Run {
+    let port = free_port(crate::edge::PEER).to_string();
+    let target = edge.sip.to_string();
+    Run::start(
+        scenario,
+        &[
+            &target,
+            "-s",
+            called,
+            "-i",
+            crate::edge::PEER,
+            "-p",
+            &port,
+            "-mp",
+            &media_port(),
+            "-m",
+            &count.to_string(),
+            "-r",
+            &rate.to_string(),
+        ],
+    )
+}
+
+/// A base for sipp's own media sockets, which it binds although nothing is played.
+fn media_port() -> String {
+    (free_port("127.0.0.1") & !3).to_string()
+}

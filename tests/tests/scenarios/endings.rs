@@ -1,0 +1,256 @@
+//! How legs and calls end (RCML.md 1.2, 1.4, 1.5, part 2).
+
+use crate::common::*;
+use ringfork_tests::sipp::{Scenario, call};
+
+/// What one callee does, how its leg ends, the Dial's status, and what the caller's phone gets.
+async fn refused_with(answer: &str, leg: &str, dial_status: &str, caller: &str) {
+    let (edge, web) = start(&dial(&client("alice"))).await;
+    let alice = phone(&edge, "alice").await;
+    let callee = alice.serve(&refuses(answer), 1);
+    call(&edge, NUMBER, &is_refused(caller)).succeed().await;
+    callee.succeed().await;
+    let legs = web.completed("/events", 1).await;
+    check_legs(&legs, web.requests("/voice")[0].parameter("CallSid"));
+    assert_eq!(statuses(legs.values().next().unwrap()), ["initiated", leg]);
+    let action = &web.wait("/action", 1).await[0];
+    assert_eq!(action.parameter("DialCallStatus"), dial_status);
+    assert_eq!(action.parameter("DialCallDuration"), "0");
+    assert_eq!(action.parameter("DialCallSid"), legs.keys().next().unwrap());
+    edge.settled().await;
+}
+
+/// 486: the leg is busy, the Dial is busy, and the end of the document refuses the caller with 486 (RCML.md part 2).
+#[tokio::test(flavor = "multi_thread")]
+async fn busy() {
+    refused_with("486 Busy Here", "busy", "busy", "486").await;
+}
+
+/// 603 ends that leg only, as busy (RCML.md 1.2, 1.4).
+#[tokio::test(flavor = "multi_thread")]
+async fn declined() {
+    refused_with("603 Decline", "busy", "busy", "486").await;
+}
+
+/// 480 is no-answer (RCML.md 1.4).
+#[tokio::test(flavor = "multi_thread")]
+async fn unavailable() {
+    refused_with("480 Temporarily Unavailable", "no-answer", "no-answer", "480").await;
+}
+
+/// Any other failure is failed (RCML.md 1.4).
+#[tokio::test(flavor = "multi_thread")]
+async fn failed() {
+    refused_with("500 Server Internal Error", "failed", "failed", "480").await;
+}
+
+/// A 3xx is not followed: failed (RCML.md 1.2).
+#[tokio::test(flavor = "multi_thread")]
+async fn redirected_leg() {
+    refused_with("302 Moved Temporarily", "failed", "failed", "480").await;
+}
+
+/// `<Dial timeout>` bounds ringing: ringing legs are cancelled, without the Reason of a winner, and are no-answer.
+#[tokio::test(flavor = "multi_thread")]
+async fn nobody_answers() {
+    let document = format!(r#"<Response><Dial action="/action" timeout="1">{}</Dial></Response>"#, client("alice"));
+    let (edge, web) = start(&document).await;
+    let alice = phone(&edge, "alice").await;
+    let callee = alice.serve(&rings_until_cancelled(false), 1);
+    call(&edge, NUMBER, &is_refused("480")).succeed().await;
+    callee.succeed().await;
+    let legs = web.completed("/events", 1).await;
+    assert_eq!(statuses(legs.values().next().unwrap()), ["initiated", "ringing", "no-answer"]);
+    let action = &web.wait("/action", 1).await[0];
+    assert_eq!(action.parameter("DialCallStatus"), "no-answer");
+    assert_eq!(action.parameter("DialRingDuration"), "1");
+    edge.settled().await;
+}
+
+/// The callee hangs up: the leg is completed, the action's document goes on for the caller (RCML.md 1.5).
+#[tokio::test(flavor = "multi_thread")]
+async fn callee_hangs_up() {
+    let (edge, web) = start(&dial(&client("alice"))).await;
+    web.document("/action", "<Response><Hangup/></Response>");
+    let alice = phone(&edge, "alice").await;
+    let scenario = Scenario::new()
+        .xml(
+            r#"<recv request="INVITE" rrs="true"><action>
+    <ereg regexp=".*" search_in="hdr" header="From:" assign_to="5"/>
+    <ereg regexp=".*" search_in="hdr" header="To:" assign_to="7"/>
+    <assignstr assign_to="6" value="[$7];tag=t[pid]-[call_number]"/>
+  </action></recv><Reference variables="5,6,7"/>"#,
+        )
+        .answer("180 Ringing")
+        .accept()
+        .recv("ACK")
+        .pause(1200)
+        .hang_up_called();
+    let callee = alice.serve(&scenario, 1);
+    let caller = Scenario::new().call().finally("200").ack().hung_up();
+    call(&edge, NUMBER, &caller).succeed().await;
+    callee.succeed().await;
+    let legs = web.completed("/events", 1).await;
+    let last = legs.values().next().unwrap().last().unwrap().clone();
+    assert_eq!(last.parameter("CallStatus"), "completed");
+    assert_eq!(last.parameter("CallDuration"), "1");
+    let action = &web.wait("/action", 1).await[0];
+    assert_eq!(action.parameter("DialCallStatus"), "completed");
+    assert_eq!(action.parameter("DialCallDuration"), "1");
+    assert_eq!(action.parameter("CallStatus"), "in-progress", "the caller is still there");
+    edge.settled().await;
+}
+
+/// Without `action` the next verb runs, also after an answered dial (RCML.md 1.5).
+#[tokio::test(flavor = "multi_thread")]
+async fn next_verb_runs_without_action() {
+    let document = r#"<Response><Dial><Client>alice</Client></Dial><Redirect>/next</Redirect></Response>"#;
+    let (edge, web) = start(document).await;
+    web.document("/next", "<Response><Reject reason=\"busy\"/></Response>");
+    let alice = phone(&edge, "alice").await;
+    let callee = alice.serve(&refuses("480 Gone"), 1);
+    call(&edge, NUMBER, &is_refused("486")).succeed().await;
+    callee.succeed().await;
+    assert_eq!(web.requests("/next").len(), 1);
+}
+
+/// `timeLimit` bounds the bridged time (RCML.md 1.5).
+#[tokio::test(flavor = "multi_thread")]
+async fn time_limit() {
+    let document = format!(r#"<Response><Dial timeLimit="1">{}</Dial></Response>"#, client("alice"));
+    let (edge, web) = start(&document).await;
+    let alice = phone(&edge, "alice").await;
+    let callee = alice.serve(&answers(), 1);
+    call(&edge, NUMBER, &Scenario::new().call().finally("200").ack().hung_up()).succeed().await;
+    callee.succeed().await;
+    let legs = web.completed("/events", 1).await;
+    assert_eq!(legs.values().next().unwrap().last().unwrap().parameter("CallDuration"), "1");
+    edge.settled().await;
+}
+
+/// Reject: busy is 486, anything else 603; nothing is dialed (RCML.md part 2).
+#[tokio::test(flavor = "multi_thread")]
+async fn reject() {
+    let (edge, web) = start(r#"<Response><Reject reason="busy"/></Response>"#).await;
+    call(&edge, NUMBER, &is_refused("486")).succeed().await;
+    web.document("/voice", "<Response><Reject/></Response>");
+    call(&edge, NUMBER, &is_refused("603")).succeed().await;
+    web.document("/voice", "<Response/>");
+    call(&edge, NUMBER, &is_refused("480")).succeed().await;
+    call(&edge, "+19998887777", &is_refused("404")).succeed().await;
+    edge.settled().await;
+}
+
+/// Hold and resume by the caller: the re-INVITE's offer is carried to the callee and its answer back.
+#[tokio::test(flavor = "multi_thread")]
+async fn hold_and_resume_by_the_caller() {
+    let (edge, web) = start(&dial(&client("alice"))).await;
+    let alice = phone(&edge, "alice").await;
+    let reinvited = |direction: &str, answer: &str| {
+        format!(
+            r#"<recv request="INVITE"><action>
+    <ereg regexp="a={direction}" search_in="body" check_it="true" assign_to="8"/>
+  </action></recv><Reference variables="8"/>
+  <send retrans="500"><![CDATA[
+      SIP/2.0 200 OK
+      [last_Via:]
+      [last_From:]
+      [last_To:]
+      [last_Call-ID:]
+      [last_CSeq:]
+      Contact: <sip:[local_ip]:[local_port]>
+      Content-Type: application/sdp
+      Content-Length: [len]
+
+      v=0
+      o=sipp 1 2 IN IP4 [local_ip]
+      s=-
+      c=IN IP4 [media_ip]
+      t=0 0
+      m=audio [media_port] RTP/AVP 0
+      a={answer}
+  ]]></send>
+  <recv request="ACK"/>"#
+        )
+    };
+    let callee = alice.serve(
+        &Scenario::new()
+            .invited()
+            .answer("180 Ringing")
+            .accept()
+            .recv("ACK")
+            .xml(&reinvited("sendonly", "recvonly"))
+            .xml(&reinvited("sendrecv", "sendrecv"))
+            .hung_up(),
+        1,
+    );
+    let reinvite = |cseq: u32, direction: &str, expected: &str| {
+        format!(
+            r#"<send retrans="500"><![CDATA[
+      INVITE [next_url] SIP/2.0
+      Via: SIP/2.0/[transport] [local_ip]:[local_port];branch=[branch]
+      [routes]
+      From: "Test Caller" <sip:+15550001111@[local_ip]:[local_port]>;tag=f[pid]-[call_number]
+      [last_To:]
+      Call-ID: [call_id]
+      CSeq: {cseq} INVITE
+      Contact: <sip:caller@[local_ip]:[local_port]>
+      Max-Forwards: 70
+      Content-Type: application/sdp
+      Content-Length: [len]
+
+      v=0
+      o=sipp 1 {cseq} IN IP4 [local_ip]
+      s=-
+      c=IN IP4 [media_ip]
+      t=0 0
+      m=audio [media_port] RTP/AVP 0
+      a={direction}
+  ]]></send>
+  <recv response="100" optional="true"/>
+  <recv response="200" rrs="true"><action>
+    <ereg regexp="a={expected}" search_in="body" check_it="true" assign_to="8"/>
+  </action></recv><Reference variables="8"/>
+  <send><![CDATA[
+      ACK [next_url] SIP/2.0
+      Via: SIP/2.0/[transport] [local_ip]:[local_port];branch=[branch]
+      [routes]
+      From: "Test Caller" <sip:+15550001111@[local_ip]:[local_port]>;tag=f[pid]-[call_number]
+      [last_To:]
+      Call-ID: [call_id]
+      CSeq: {cseq} ACK
+      Max-Forwards: 70
+      Content-Length: 0
+
+  ]]></send>"#
+        )
+    };
+    let caller = Scenario::new()
+        .call()
+        .finally("200")
+        .ack()
+        .pause(200)
+        .xml(&reinvite(2, "sendonly", "recvonly"))
+        .pause(100)
+        .xml(&reinvite(3, "sendrecv", "sendrecv"))
+        .pause(100)
+        .xml(
+            r#"<send retrans="500"><![CDATA[
+      BYE [next_url] SIP/2.0
+      Via: SIP/2.0/[transport] [local_ip]:[local_port];branch=[branch]
+      [routes]
+      From: "Test Caller" <sip:+15550001111@[local_ip]:[local_port]>;tag=f[pid]-[call_number]
+      [last_To:]
+      Call-ID: [call_id]
+      CSeq: 4 BYE
+      Max-Forwards: 70
+      Content-Length: 0
+
+  ]]></send>
+  <recv response="200"/>"#,
+        );
+    call(&edge, NUMBER, &caller).succeed().await;
+    callee.succeed().await;
+    web.completed("/events", 1).await;
+    edge.settled().await;
+}
