@@ -7,6 +7,8 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use bytes::Bytes;
+use ringfork_media::g711::Law;
+use ringfork_media::payload::PayloadMap;
 use ringfork_rcml::evaluation;
 use ringfork_sip::flow::{Flow, Transmit};
 
@@ -227,9 +229,18 @@ pub enum MediaAction {
         send: bool,
         /// It may send to us.
         receive: bool,
+        /// G.711 and the payload number for sound of our own towards it (`Session::g711`); none: no tone can be sent.
+        tone: Option<(Law, u8)>,
     },
-    /// Relay between two sessions from now on.
-    Bridge { a: MediaId, b: MediaId },
+    /// Relay between two sessions from now on, also again when an exchange changed payload numbers.
+    Bridge {
+        a: MediaId,
+        b: MediaId,
+        /// `PayloadMap::between(a's session, b's session)`.
+        a_to_b: PayloadMap,
+        /// The other way.
+        b_to_a: PayloadMap,
+    },
     /// No longer relay from and to it.
     Unbridge { media: MediaId },
     /// Send a ringing tone, or stop it.
