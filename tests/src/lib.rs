@@ -1,10 +1,11 @@
 //! The harness of the whole-system tests: the built `ringfork` binary as a process ([`edge::Edge`]), a recording
-//! web server of a customer ([`web::Web`]) and real SIP clients ([`sipp`]).
+//! web server of a customer ([`web::Web`]) and real SIP clients ([`sipp`], [`baresip`]).
 //!
 //! Everything binds to free ports on loopback and waits on events, never on the clock alone. A wait that runs out
 //! fails the test with what was seen until then.
 #![allow(clippy::unwrap_used, clippy::expect_used)] // A test harness: a failure is a failed test.
 
+pub mod baresip;
 pub mod edge;
 pub mod sipp;
 pub mod web;

@@ -1,0 +1,166 @@
+//! Real softphones with sound: baresip processes that play a tone into the call and keep what they hear.
+//!
+//! baresip uses no loopback interface, so these tests run in a network namespace of their own ([`in_namespace`]) on a
+//! pair of virtual interfaces with the address [`ADDRESS`].
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+
+use tokio::process::{Child, Command};
+
+use crate::edge::Edge;
+
+/// The one address inside the namespace, besides loopback.
+pub const ADDRESS: &str = "10.9.0.1";
+
+/// Runs the ignored test `name` of this test binary inside a new network namespace, and fails as it fails.
+pub fn in_namespace(name: &str) {
+    let script = format!(
+        "ip link set lo up && ip link add ring0 type veth peer name ring1 && ip address add {ADDRESS}/24 dev ring0 && \
+         ip link set ring0 up && ip link set ring1 up && exec \"$0\" --exact {name} --ignored --nocapture --test-threads 1"
+    );
+    let output = std::process::Command::new("unshare")
+        .args(["--map-root-user", "--net", "sh", "-c", &script])
+        .arg(std::env::current_exe().unwrap())
+        .output()
+        .expect("unshare (util-linux) is not installed");
+    let text = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert!(output.status.success(), "{text}");
+    assert!(text.contains("1 passed"), "the test did not run in its namespace: {text}");
+}
+
+/// A running baresip.
+pub struct Softphone {
+    child: Child,
+    folder: tempfile::TempDir,
+}
+
+impl Softphone {
+    /// Starts a phone with this account line that plays a tone of `hertz` into each call. `commands` are typed at its
+    /// start, as at its keyboard (`/dial sip:…`).
+    pub fn start(account: &str, port: u16, hertz: u32, commands: &[&str]) -> Softphone {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path();
+        write_tone(&path.join("tone.wav"), hertz, 30);
+        std::fs::create_dir(path.join("heard")).unwrap();
+        let shown = path.display();
+        let config = format!(
+            "poll_method epoll\nsip_listen {ADDRESS}:{port}\ncall_local_timeout 120\ncall_max_calls 4\n\
+             audio_player aufile,{shown}/unused.wav\naudio_source aufile,{shown}/tone.wav\n\
+             audio_alert aufile,{shown}/unused.wav\nausrc_srate 8000\nauplay_srate 8000\nausrc_channels 1\n\
+             auplay_channels 1\nnet_interface ring0\nmodule_path {}\nmodule g711.so\nmodule aufile.so\n\
+             module sndfile.so\nmodule uuid.so\nmodule_tmp account.so\nmodule_app menu.so\nsnd_path {shown}/heard\n",
+            modules().display()
+        );
+        std::fs::write(path.join("config"), config).unwrap();
+        std::fs::write(path.join("accounts"), format!("{account}\n")).unwrap();
+        std::fs::write(path.join("contacts"), "").unwrap();
+        let log = std::fs::File::create(path.join("log")).unwrap();
+        let mut command = Command::new("baresip");
+        command.arg("-f").arg(path);
+        for line in commands {
+            command.args(["-e", line]);
+        }
+        let child = command
+            .stdin(Stdio::null())
+            .stdout(log.try_clone().unwrap())
+            .stderr(log)
+            .kill_on_drop(true)
+            .spawn()
+            .expect("baresip is not installed: run tests/tools.sh or `make test`");
+        Softphone { child, folder }
+    }
+
+    /// An account of a client at this edge that answers by itself.
+    pub fn account(edge: &Edge, login: &str, password: &str) -> String {
+        format!(
+            "<sip:{login}@ringfork.local>;auth_user={login};auth_pass={password};outbound=\"sip:{}\";regint=60;answermode=auto",
+            edge.sip
+        )
+    }
+
+    /// Ends it with SIGTERM, as a person closes a phone, so that its recordings are complete.
+    pub async fn close(&mut self) {
+        if let Some(pid) = self.child.id() {
+            Command::new("kill").args(["-TERM", &pid.to_string()]).status().await.unwrap();
+        }
+        self.child.wait().await.unwrap();
+    }
+
+    /// What it printed so far.
+    pub fn log(&self) -> String {
+        let bytes = std::fs::read(self.folder.path().join("log")).unwrap_or_default();
+        String::from_utf8_lossy(&bytes).into_owned()
+    }
+
+    /// The samples that it heard in its calls, 8 kHz, all calls one after another.
+    pub fn heard(&self) -> Vec<i16> {
+        let mut files: Vec<PathBuf> = std::fs::read_dir(self.folder.path().join("heard"))
+            .unwrap()
+            .map(|entry| entry.unwrap().path())
+            .filter(|path| path.to_string_lossy().ends_with("-dec.wav"))
+            .collect();
+        files.sort();
+        files.iter().flat_map(|file| samples(&std::fs::read(file).unwrap())).collect()
+    }
+}
+
+fn modules() -> PathBuf {
+    ["/usr/lib/baresip/modules", "/usr/local/lib/baresip/modules", "/usr/lib/x86_64-linux-gnu/baresip/modules"]
+        .into_iter()
+        .map(PathBuf::from)
+        .find(|path| path.exists())
+        .expect("baresip's modules are not where Debian puts them")
+}
+
+/// Writes a mono 16-bit WAV of 8 kHz with a sine tone.
+pub fn write_tone(path: &Path, hertz: u32, seconds: u32) {
+    let count = 8000 * seconds;
+    let mut bytes = Vec::with_capacity(44 + 2 * count as usize);
+    bytes.extend(b"RIFF");
+    bytes.extend((36 + 2 * count).to_le_bytes());
+    bytes.extend(b"WAVEfmt ");
+    bytes.extend(16u32.to_le_bytes());
+    bytes.extend([1, 0, 1, 0]);
+    bytes.extend(8000u32.to_le_bytes());
+    bytes.extend(16000u32.to_le_bytes());
+    bytes.extend([2, 0, 16, 0]);
+    bytes.extend(b"data");
+    bytes.extend((2 * count).to_le_bytes());
+    for index in 0..count {
+        let phase = f64::from(index) * f64::from(hertz) * std::f64::consts::TAU / 8000.0;
+        bytes.extend(((phase.sin() * 12000.0) as i16).to_le_bytes());
+    }
+    std::fs::write(path, bytes).unwrap();
+}
+
+/// The samples of a 16-bit mono WAV; its header may be unfinished.
+fn samples(wav: &[u8]) -> Vec<i16> {
+    let start = wav.windows(4).position(|window| window == b"data").map_or(wav.len(), |at| at + 8);
+    wav.get(start..).unwrap_or_default().chunks_exact(2).map(|pair| i16::from_le_bytes([pair[0], pair[1]])).collect()
+}
+
+/// The share of the sound's energy at one frequency (Goertzel), from 0 to 1.
+pub fn share_at(samples: &[i16], hertz: f64) -> f64 {
+    let omega = std::f64::consts::TAU * hertz / 8000.0;
+    let coefficient = 2.0 * omega.cos();
+    // Blocks of 100 ms, so that a pause or a phase jump between packets costs little.
+    let (mut at, mut all) = (0.0, 0.0);
+    for block in samples.chunks_exact(800) {
+        let (mut one, mut two) = (0.0, 0.0);
+        for sample in block {
+            let next = f64::from(*sample) + coefficient * one - two;
+            two = one;
+            one = next;
+        }
+        at += (one * one + two * two - coefficient * one * two) * 2.0 / 800.0;
+        all += block.iter().map(|sample| f64::from(*sample).powi(2)).sum::<f64>();
+    }
+    if all == 0.0 { 0.0 } else { at / all }
+}
+
+/// The address of a phone inside the namespace.
+pub fn address(port: u16) -> SocketAddr {
+    SocketAddr::new(ADDRESS.parse().unwrap(), port)
+}
