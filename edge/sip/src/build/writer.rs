@@ -1,0 +1,119 @@
+//! The buffer that both builders write into.
+
+use std::fmt::{Display, Write};
+
+use bytes::{Bytes, BytesMut};
+
+use crate::header::HeaderName;
+use crate::message::{Field, Message};
+
+/// Start line and header fields so far.
+#[derive(Debug, Clone)]
+pub(super) struct Writer {
+    buffer: BytesMut,
+}
+
+impl Writer {
+    pub(super) fn new() -> Writer {
+        Writer { buffer: BytesMut::with_capacity(1024) }
+    }
+
+    /// Trusted text: constants of ours.
+    pub(super) fn raw(&mut self, text: &str) {
+        self.buffer.extend_from_slice(text.as_bytes());
+    }
+
+    /// A number or address, whose printed form has no line ends.
+    pub(super) fn display(&mut self, value: impl Display) {
+        // Writing to memory does not fail.
+        let _ = write!(Cleaned(&mut self.buffer), "{value}");
+    }
+
+    /// A value: line ends and NUL become spaces.
+    pub(super) fn value(&mut self, value: &[u8]) {
+        if value.iter().any(|byte| is_forbidden(*byte)) {
+            self.buffer.extend(value.iter().map(|byte| if is_forbidden(*byte) { b' ' } else { *byte }));
+        } else {
+            self.buffer.extend_from_slice(value);
+        }
+    }
+
+    /// A word that may not hold white space or controls: they are dropped.
+    pub(super) fn word(&mut self, word: &[u8]) {
+        if word.iter().any(|byte| *byte <= b' ' || *byte == 0x7f) {
+            self.buffer.extend(word.iter().filter(|byte| **byte > b' ' && **byte != 0x7f));
+        } else {
+            self.buffer.extend_from_slice(word);
+        }
+    }
+
+    pub(super) fn crlf(&mut self) {
+        self.raw("\r\n");
+    }
+
+    pub(super) fn name(&mut self, name: HeaderName) {
+        self.raw(name.as_str());
+        self.raw(": ");
+    }
+
+    /// A whole field.
+    pub(super) fn field(&mut self, name: HeaderName, value: &[u8]) {
+        self.name(name);
+        self.value(value);
+        self.crlf();
+    }
+
+    /// A whole field whose name we have no number for.
+    pub(super) fn field_named(&mut self, name: &str, value: &[u8]) {
+        self.word(name.as_bytes());
+        self.raw(": ");
+        self.value(value);
+        self.crlf();
+    }
+
+    /// A received value, unfolded. A NUL in a quoted pair is legal and stays; a bare CR does not.
+    pub(super) fn copied_value(&mut self, field: &Field<'_>) {
+        self.buffer.extend_from_slice(&field.value());
+    }
+
+    /// All received fields of this name, one line each, in order.
+    pub(super) fn copy(&mut self, from: &Message, name: HeaderName) {
+        for field in from.fields_of(name) {
+            self.name(name);
+            self.copied_value(&field);
+            self.crlf();
+        }
+    }
+
+    /// Received bytes that lie within one value.
+    pub(super) fn copied(&mut self, raw: &[u8]) {
+        self.buffer.extend_from_slice(&crate::header::scan::unfold(raw));
+    }
+
+    /// Ends the header fields and adds the body.
+    pub(super) fn finish(mut self, body: &[u8]) -> Bytes {
+        self.name(HeaderName::ContentLength);
+        self.display(body.len());
+        self.raw("\r\n\r\n");
+        self.buffer.extend_from_slice(body);
+        self.buffer.freeze()
+    }
+}
+
+const fn is_forbidden(byte: u8) -> bool {
+    matches!(byte, b'\r' | b'\n' | 0)
+}
+
+/// Formatting with the same rule as [`Writer::value`].
+struct Cleaned<'a>(&'a mut BytesMut);
+
+impl Write for Cleaned<'_> {
+    fn write_str(&mut self, text: &str) -> std::fmt::Result {
+        if text.bytes().any(is_forbidden) {
+            self.0.extend(text.bytes().map(|byte| if is_forbidden(byte) { b' ' } else { byte }));
+        } else {
+            self.0.extend_from_slice(text.as_bytes());
+        }
+        Ok(())
+    }
+}
