@@ -8,7 +8,7 @@ SECONDS_EACH ?= 180
 CALLS ?= 20000
 RATE ?= 10
 
-.PHONY: help run build test test-tools simulate mutations soak loss fuzz bench torture dynamodb check fmt clippy deny clean
+.PHONY: help run build test test-tools simulate mutations soak fuzz bench torture dynamodb check fmt clippy deny clean
 
 help: ## Show the commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -32,13 +32,9 @@ simulate: ## Run the fork simulator: make simulate RUNS=1000000 [SEED=n replays 
 mutations: ## Seed deliberate faults one at a time; each must be found by the simulator
 	tests/simulator/mutations.sh
 
-soak: ## Place CALLS=20000 forked calls at RATE=10 a second against the release binary
-	cargo build --release --bin ringfork
-	tests/soak.sh $(CALLS) $(RATE)
-
-loss: ## 200 calls through 20 % packet loss in a network namespace (root)
-	cargo build --release --bin ringfork
-	tests/loss.sh
+soak: test-tools ## Place CALLS=20000 forked calls at RATE=10 a second against the release binary
+	cargo build --release --bin ringfork --bin soak
+	target/release/soak $(CALLS) $(RATE)
 
 fuzz: ## Fuzz each parser for SECONDS_EACH=180
 	tests/fuzz/run.sh $(SECONDS_EACH)

@@ -34,7 +34,9 @@ pub struct Edge {
 /// The built binary beside the running test.
 pub fn binary() -> PathBuf {
     let test = std::env::current_exe().unwrap();
-    let profile = test.parent().and_then(Path::parent).unwrap();
+    // A test lies in `deps` of its profile's folder, a program of this package beside the binary.
+    let folder = test.parent().unwrap();
+    let profile = if folder.ends_with("deps") { folder.parent().unwrap() } else { folder };
     let path = profile.join("ringfork");
     assert!(path.exists(), "{} is not built: run `cargo build --workspace --bins` or `make test`", path.display());
     path

@@ -8,6 +8,7 @@
 pub mod baresip;
 pub mod edge;
 pub mod sipp;
+pub mod tally;
 pub mod web;
 
 use std::time::Duration;

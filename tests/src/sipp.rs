@@ -232,16 +232,23 @@ pub struct Run {
     messages: PathBuf,
 }
 
+/// Arguments of a run whose every message is kept for the account of a failure.
+const TRACED: [&str; 6] = ["-trace_msg", "-timeout", "120s", "-timeout_error", "-recv_timeout", "60000"];
+
 impl Run {
     fn start(scenario: &Scenario, arguments: &[&str]) -> Run {
+        Run::start_with(scenario, arguments, &TRACED)
+    }
+
+    fn start_with(scenario: &Scenario, arguments: &[&str], more: &[&str]) -> Run {
         let file = scenario.file();
         let (errors, messages) = (file.with_extension("errors"), file.with_extension("messages"));
         let child = Command::new("sipp")
             .args(arguments)
             .args(["-sf", file.to_str().unwrap(), "-nostdin"])
             .args(["-trace_err", "-error_file", errors.to_str().unwrap()])
-            .args(["-trace_msg", "-message_file", messages.to_str().unwrap()])
-            .args(["-timeout", "120s", "-timeout_error", "-recv_timeout", "60000"])
+            .args(["-message_file", messages.to_str().unwrap()])
+            .args(more)
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::null())
@@ -249,6 +256,11 @@ impl Run {
             .spawn()
             .expect("sipp is not installed: run tests/tools.sh or `make test`");
         Run { child, files: vec![file, errors.clone(), messages.clone()], errors, messages }
+    }
+
+    /// Waits for the end of a long run, however long it takes; calls that failed do not fail the test.
+    pub async fn finish(mut self) -> Option<i32> {
+        self.child.wait().await.unwrap().code()
     }
 
     /// Every message sent and received so far, as sipp logged them.
@@ -326,6 +338,24 @@ impl Phone {
         let edge = self.edge.to_string();
         Run::start(scenario, &[&edge, "-i", &ip, "-p", &port, "-mp", &media_port(), "-m", &calls])
     }
+}
+
+impl Phone {
+    /// Serves calls until it is dropped, keeping no messages: for long runs.
+    pub fn serve_forever(&self, scenario: &Scenario) -> Run {
+        let (ip, port) = (self.address.ip().to_string(), self.address.port().to_string());
+        let edge = self.edge.to_string();
+        Run::start_with(scenario, &[&edge, "-i", &ip, "-p", &port, "-mp", &media_port()], &[])
+    }
+}
+
+/// Places `count` calls at `rate` a second from the trusted peer's address, keeping no messages: for long runs.
+pub fn load(edge: &Edge, called: &str, scenario: &Scenario, count: u32, rate: u32) -> Run {
+    let port = free_port(crate::edge::PEER).to_string();
+    let (target, count, rate) = (edge.sip.to_string(), count.to_string(), rate.to_string());
+    let arguments =
+        [&target, "-s", called, "-i", crate::edge::PEER, "-p", &port, "-mp", &media_port(), "-m", &count, "-r", &rate];
+    Run::start_with(scenario, &arguments, &["-recv_timeout", "60000", "-l", "10000"])
 }
 
 /// Places one call to `called` from the trusted peer's address.

@@ -1,0 +1,79 @@
+//! The soak: thousands of forked calls at a steady rate against the edge over its file store. Memory must be flat after
+//! the first tenth, and no call, leg, transaction or port may be left. `make soak CALLS=20000 RATE=10`.
+#![allow(clippy::unwrap_used, clippy::expect_used)] // A test program: a failure is its result.
+
+use std::time::{Duration, Instant};
+
+use ringfork_tests::edge::Edge;
+use ringfork_tests::sipp::{Phone, Scenario, load};
+use ringfork_tests::tally::Tally;
+
+const DEVICES: usize = 3;
+
+#[tokio::main]
+async fn main() {
+    let mut arguments = std::env::args().skip(1).map(|text| text.parse::<u32>().expect("usage: soak CALLS RATE"));
+    let (calls, rate) = (arguments.next().unwrap_or(20_000), arguments.next().unwrap_or(10));
+
+    let (base, tally) =
+        Tally::start(r#"<Response><Dial><Client statusCallback="BASE/events">alice</Client></Dial></Response>"#).await;
+    let edge = Edge::start(&[]).await;
+    edge.create_number("1000", &format!("{base}/voice")).await;
+    let password = edge.create_client("alice").await;
+    let mut phones = Vec::new();
+    for device in 0..DEVICES {
+        let phone = Phone::register(&edge, "alice", &password).await;
+        let scenario = Scenario::new().invited().answer("180 Ringing");
+        phones.push(if device == 0 {
+            phone.serve_forever(&scenario.pause(100).accept().recv("ACK").hung_up())
+        } else {
+            phone.serve_forever(&scenario.cancelled(true))
+        });
+    }
+
+    println!("{calls} calls to {DEVICES} devices at {rate}/s");
+    let caller = load(&edge, "1000", &Scenario::new().call().finally("200").ack().pause(200).hang_up(), calls, rate);
+    let start = Instant::now();
+    let expected = (calls as usize) * DEVICES;
+    let (mut after_tenth, mut highest) = (0.0, 0.0f64);
+    let mut seen = (0, Instant::now());
+    loop {
+        tokio::time::sleep(Duration::from_secs(10)).await;
+        let (over, wrong, callbacks) = {
+            let tally = tally.lock().unwrap();
+            let (over, wrong) = tally.state();
+            (over, wrong, tally.callbacks)
+        };
+        let memory = edge.metric("process_resident_memory_bytes").await / 1e6;
+        println!(
+            "{:6.0} s  {:6} legs over of {expected}  {wrong} open  {callbacks} callbacks  {memory:.1} MB  {} calls up",
+            start.elapsed().as_secs_f64(),
+            over,
+            edge.metric("ringfork_calls").await,
+        );
+        if over * 10 >= expected && after_tenth == 0.0 {
+            after_tenth = memory;
+        }
+        highest = highest.max(memory);
+        if over != seen.0 {
+            seen = (over, Instant::now());
+        }
+        if over >= expected || seen.1.elapsed() > Duration::from_secs(60) {
+            break;
+        }
+    }
+    let code = caller.finish().await;
+    edge.settled().await;
+    // Finished transactions linger for half a minute (RFC 3261 timers); nothing may be left after it.
+    ringfork_tests::eventually("an empty transaction table", async || {
+        (edge.metric("ringfork_transactions").await == 0.0).then_some(())
+    })
+    .await;
+    let (over, wrong) = tally.lock().unwrap().state();
+    println!(
+        "sipp ended with {code:?}; {over} legs over, {wrong} wrong; memory {after_tenth:.1} MB after the first tenth, {highest:.1} MB at most"
+    );
+    assert_eq!((over, wrong), (expected, 0), "every leg has one completed, last, without a gap");
+    assert!(highest < after_tenth * 1.1 + 4.0, "memory grew");
+    drop(phones);
+}

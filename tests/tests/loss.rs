@@ -1,0 +1,72 @@
+//! 20 % packet loss both ways: every call is connected, each leg has exactly one `completed`, nothing is left afterwards.
+#![allow(clippy::unwrap_used, clippy::expect_used)] // In a test a failure is a failed test.
+
+use ringfork_tests::baresip::in_namespace;
+use ringfork_tests::edge::Edge;
+use ringfork_tests::sipp::{Phone, Scenario, load};
+use ringfork_tests::tally::Tally;
+
+const CALLS: u32 = 200;
+const DEVICES: u32 = 3;
+
+#[test]
+fn calls_survive_packet_loss() {
+    in_namespace("calls_survive_packet_loss_inside");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "runs inside the namespace that calls_survive_packet_loss makes"]
+async fn calls_survive_packet_loss_inside() {
+    let folder = tempfile::tempdir().unwrap();
+    let edge = Edge::start_over(&folder.path().join("data"), "127.0.0.1:5060", &[]).await;
+    let (base, tally) = Tally::start(
+        r#"<Response><Dial timeout="60"><Client statusCallback="BASE/events">alice</Client></Dial></Response>"#,
+    )
+    .await;
+    edge.create_number("1000", &format!("{base}/voice")).await;
+    let password = edge.create_client("alice").await;
+    let mut phones = Vec::new();
+    for device in 0..DEVICES {
+        let phone = Phone::register(&edge, "alice", &password).await;
+        let scenario = Scenario::new().invited().answer("180 Ringing");
+        phones.push(if device == 0 {
+            phone.serve_forever(&scenario.pause(200).accept().recv("ACK").hung_up())
+        } else {
+            phone.serve_forever(&scenario.cancelled(true))
+        });
+    }
+
+    // One datagram in five is lost on its way to the edge, and one in five on its way from it.
+    for rule in [
+        "add table inet loss",
+        "add chain inet loss input { type filter hook input priority 0 ; }",
+        "add rule inet loss input udp dport 5060 numgen random mod 100 < 20 counter drop",
+        "add rule inet loss input udp sport 5060 numgen random mod 100 < 20 counter drop",
+    ] {
+        let status =
+            std::process::Command::new("nft").args(rule.split(' ')).status().expect("nftables is not installed");
+        assert!(status.success(), "nft {rule}");
+    }
+    let caller = load(&edge, "1000", &Scenario::new().call().finally("200").ack().pause(500).hang_up(), CALLS, 10);
+    let legs = (CALLS * DEVICES) as usize;
+    ringfork_tests::eventually("every leg's completed", async || {
+        (tally.lock().unwrap().state().0 >= legs).then_some(())
+    })
+    .await;
+    assert_eq!(caller.finish().await, Some(0), "a caller was not connected");
+    {
+        let tally = tally.lock().unwrap();
+        let connected = tally.legs.values().filter(|leg| leg.status == "completed").count();
+        assert_eq!(tally.state(), (legs, 0), "{:#?}", tally.legs.values().find(|leg| !leg.is_right()));
+        assert_eq!(connected, CALLS as usize);
+    }
+    let counters = std::process::Command::new("nft").args(["list", "ruleset"]).output().unwrap();
+    let counters = String::from_utf8_lossy(&counters.stdout).into_owned();
+    assert_eq!(counters.matches("packets 0 ").count(), 0, "nothing was dropped: {counters}");
+    edge.settled().await;
+    ringfork_tests::eventually("an empty transaction table", async || {
+        (edge.metric("ringfork_transactions").await == 0.0).then_some(())
+    })
+    .await;
+    drop(phones);
+}
