@@ -1,7 +1,8 @@
 //! The compiled form of a document: what the edge runs, step by step, without coming back for each verb.
 //!
 //! Every URL in it is absolute, every default filled in, every bad value already replaced by its default
-//! (RCML.md part 2): the interpreter never validates.
+//! (RCML.md part 2): the interpreter never validates. The one exception fails by itself: a Redirect's or a noun's `url`
+//! that can never be fetched stays as written, and `evaluate` answers it with a failure.
 
 use serde::{Deserialize, Serialize};
 
@@ -101,7 +102,7 @@ pub struct Noun {
 }
 
 /// Whom a noun rings.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "kebab-case")]
 pub enum Endpoint {
     /// Every binding of this client.
@@ -123,6 +124,18 @@ pub enum Endpoint {
         /// Digest password: a secret, never logged.
         password: Option<String>,
     },
+}
+
+impl std::fmt::Debug for Endpoint {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Endpoint::Client { identity } => f.debug_struct("Client").field("identity", identity).finish(),
+            Endpoint::Number { digits } => f.debug_struct("Number").field("digits", digits).finish(),
+            Endpoint::Sip { uri, username, password: _ } => {
+                f.debug_struct("Sip").field("uri", uri).field("username", username).finish_non_exhaustive()
+            }
+        }
+    }
 }
 
 /// `url`, `method` and `timeout` of a noun (RCML.md 1.3).
