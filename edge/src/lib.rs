@@ -1,3 +1,4 @@
 //! The SIP edge: sockets, task wiring, adapters, configuration, metrics and drain.
 
 pub mod config;
+pub mod media;

@@ -173,8 +173,6 @@ pub enum DigestChoice {
     Both,
     /// MD5 alone.
     Md5,
-    /// SHA-256 alone.
-    Sha256,
 }
 
 /// `--log-format`.

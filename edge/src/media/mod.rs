@@ -1,0 +1,141 @@
+//! The media shell: port pairs, and one thread that relays sound between bridged parties and plays the ringing tone.
+//!
+//! The core says what is wanted ([`MediaAction`]); [`Media`], on the core's thread, keeps what was said of sessions
+//! that nobody needs to hear yet (ringing legs) and tells the thread only of those that do: a leg that loses the fork
+//! costs the media thread nothing.
+
+mod peer;
+mod pool;
+mod relay;
+mod tone;
+
+use std::collections::HashMap;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::sync::mpsc::{SyncSender, TrySendError, sync_channel};
+
+use ringfork_call::action::{Input, MediaAction, MediaId};
+use tokio::sync::mpsc;
+
+pub use pool::{PoolSizes, PortPair, PortPool, media_addresses};
+pub use relay::{MediaCounters, RelaySettings};
+
+use relay::{Command, Relay, Waker};
+
+/// Commands that may wait for the media thread; beyond it a command is dropped and counted, which can only happen
+/// when that thread has stood still for thousands of calls.
+const COMMANDS: usize = 65_536;
+
+/// What an SDP said, kept until a session is needed.
+#[derive(Debug, Clone, Copy)]
+struct Description {
+    rtp: Option<SocketAddr>,
+    signalling: IpAddr,
+    send: bool,
+    receive: bool,
+}
+
+/// A session as the core's thread knows it.
+struct Session {
+    pair: Arc<PortPair>,
+    peer: Option<Description>,
+    /// The media thread has it.
+    awake: bool,
+}
+
+/// The media shell's end on the core's thread.
+pub struct Media {
+    pool: PortPool,
+    sessions: HashMap<MediaId, Session>,
+    commands: SyncSender<Command>,
+    waker: Waker,
+    counters: Arc<MediaCounters>,
+    thread: Option<std::thread::JoinHandle<()>>,
+}
+
+impl Media {
+    /// Starts the thread. `inputs` takes [`Input::MediaSilent`].
+    ///
+    /// # Errors
+    /// When the system gives no epoll, eventfd or thread.
+    pub fn start(pool: PortPool, settings: RelaySettings, inputs: mpsc::Sender<Input>) -> std::io::Result<Self> {
+        let (commands, receiver) = sync_channel(COMMANDS);
+        let counters = settings.counters.clone();
+        let (relay, waker) = Relay::new(settings, receiver, inputs)?;
+        let thread = std::thread::Builder::new().name("media".into()).spawn(move || relay.run())?;
+        Ok(Media { pool, sessions: HashMap::new(), commands, waker, counters, thread: Some(thread) })
+    }
+
+    /// Carries an action out.
+    pub fn handle(&mut self, action: MediaAction) {
+        match action {
+            MediaAction::Open { media, port } => {
+                if let Some(pair) = self.pool.pair(port) {
+                    self.sessions.insert(media, Session { pair, peer: None, awake: false });
+                }
+            }
+            MediaAction::Peer { media, rtp, signalling, send, receive } => {
+                let Some(session) = self.sessions.get_mut(&media) else { return };
+                let description = Description { rtp, signalling, send, receive };
+                session.peer = Some(description);
+                if session.awake {
+                    self.tell(Command::Peer { media, rtp, signalling, send, receive });
+                }
+            }
+            MediaAction::Bridge { a, b } => {
+                if self.wake(a) && self.wake(b) {
+                    self.tell(Command::Bridge { a, b });
+                }
+            }
+            MediaAction::Unbridge { media } => {
+                if self.sessions.get(&media).is_some_and(|session| session.awake) {
+                    self.tell(Command::Unbridge { media });
+                }
+            }
+            MediaAction::RingingTone { media, on } => {
+                if on && self.wake(media) || self.sessions.get(&media).is_some_and(|session| session.awake) {
+                    self.tell(Command::Tone { media, on });
+                }
+            }
+            MediaAction::Close { media, .. } => {
+                if self.sessions.remove(&media).is_some_and(|session| session.awake) {
+                    self.tell(Command::Close { media });
+                }
+            }
+        }
+    }
+
+    /// Gives the session to the thread; false: there is no such session.
+    fn wake(&mut self, media: MediaId) -> bool {
+        let Some(session) = self.sessions.get_mut(&media) else { return false };
+        if !session.awake {
+            session.awake = true;
+            let (pair, peer) = (session.pair.clone(), session.peer);
+            self.tell(Command::Open { media, pair });
+            if let Some(Description { rtp, signalling, send, receive }) = peer {
+                self.tell(Command::Peer { media, rtp, signalling, send, receive });
+            }
+        }
+        true
+    }
+
+    fn tell(&mut self, command: Command) {
+        match self.commands.try_send(command) {
+            Ok(()) => self.waker.wake(),
+            Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) => self.counters.commands_dropped.add(1),
+        }
+    }
+}
+
+impl Drop for Media {
+    fn drop(&mut self) {
+        let _ = self.commands.try_send(Command::Stop);
+        self.waker.wake();
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
