@@ -62,6 +62,18 @@ pub enum EventKind {
     Completed,
 }
 
+impl EventKind {
+    /// As in `statusCallbackEvent`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            EventKind::Initiated => "initiated",
+            EventKind::Ringing => "ringing",
+            EventKind::Answered => "answered",
+            EventKind::Completed => "completed",
+        }
+    }
+}
+
 /// One status callback to be sent: all that `callback` needs (RCML.md 1.4, 3.1).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Event {
@@ -84,9 +96,10 @@ pub struct Event {
 }
 
 impl Event {
-    /// The same on every retry of this event and never that of another (RCML.md 3.3).
+    /// The same on every retry of this event and never that of another (RCML.md 3.3). It names the kind, which a leg
+    /// has once: a reaper that makes an event again, which was handed over unwritten, gives it the same key.
     pub fn idempotency_key(&self) -> String {
-        format!("{}-{}", self.leg, self.sequence)
+        format!("{}-{}", self.leg, self.kind.as_str())
     }
 }
 
@@ -120,6 +133,9 @@ pub struct CallDescription {
     pub direction: &'static str,
     /// Milliseconds since the Unix epoch.
     pub created_unix_ms: u64,
+    /// The `X-` headers of a leg's INVITE (RCML.md 3.1 `SipHeader_X-…`, here without `SipHeader_`) if anyone subscribed
+    /// to its events: a reaper's `completed` carries them too. Empty on a parent.
+    pub sip_headers: Vec<(String, String)>,
 }
 
 /// One conditional write of the call store, in the order in which they must be applied for one SID.
@@ -200,4 +216,6 @@ pub struct LegPlan {
     pub noun: u8,
     /// Where its events go, if anywhere.
     pub callback: Option<ringfork_rcml::program::Callback>,
+    /// As [`CallDescription::sip_headers`].
+    pub sip_headers: Vec<(String, String)>,
 }
