@@ -6,9 +6,11 @@
 //! - [`build`]: requests and responses into one buffer each.
 //! - [`framing`]: messages out of a byte stream.
 //! - [`flow`]: the network path of a message.
+//! - [`digest`]: challenges and credentials, both sides.
 //! - [`registrar`]: binding rules.
 
 pub mod build;
+pub mod digest;
 pub mod flow;
 pub mod framing;
 pub mod header;
