@@ -8,6 +8,7 @@
 //! - [`flow`]: the network path of a message.
 //! - [`digest`]: challenges and credentials, both sides.
 //! - [`registrar`]: binding rules.
+//! - [`transaction`]: client and server transactions.
 
 pub mod build;
 pub mod digest;
@@ -16,6 +17,7 @@ pub mod framing;
 pub mod header;
 pub mod message;
 pub mod registrar;
+pub mod transaction;
 pub mod uri;
 
 pub use build::{RequestBuilder, ResponseBuilder};

@@ -1,0 +1,124 @@
+//! The INVITE server transaction: RFC 3261 §17.2.1 (figure 7) as amended by RFC 6026 §7.1 (state Accepted, timer L).
+
+use super::machine::{Arm, Class, ServerInput, ServerSend, ServerStep, ServerTell, Setting};
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum State {
+    Proceeding,
+    Completed,
+    Confirmed,
+    Accepted,
+    Terminated,
+}
+
+/// One INVITE server transaction.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct InviteServer {
+    pub state: State,
+    /// How often timer G fired.
+    repeats: u8,
+}
+
+impl InviteServer {
+    /// RFC 3261 §17.2.1, paragraph 1: a 100 follows unless the user answers within 200 ms. The repeating timer serves
+    /// for that in this state.
+    pub fn start(setting: Setting<'_>) -> (Self, ServerStep) {
+        let step = ServerStep { repeat: Arm::In(setting.timers.trying), ..ServerStep::ABSORB };
+        (Self { state: State::Proceeding, repeats: 0 }, step)
+    }
+
+    pub fn on(&mut self, input: ServerInput, setting: Setting<'_>) -> ServerStep {
+        match self.state {
+            State::Proceeding => self.proceeding(input, setting),
+            State::Completed => self.completed(input, setting),
+            State::Confirmed => self.confirmed(input),
+            State::Accepted => self.accepted(input),
+            State::Terminated => ServerStep::REFUSE,
+        }
+    }
+
+    /// RFC 3261 §17.2.1, paragraphs 2-5.
+    fn proceeding(&mut self, input: ServerInput, setting: Setting<'_>) -> ServerStep {
+        match input {
+            ServerInput::Request => ServerStep::send(ServerSend::Last),
+            ServerInput::Respond(Class::Provisional) => {
+                ServerStep { send: ServerSend::New, repeat: Arm::Stop, ..ServerStep::ABSORB }
+            }
+            // RFC 6026 §7.1: repetitions of the 2xx come from the user; timer L is 64*T1 over every transport.
+            ServerInput::Respond(Class::Success) => {
+                self.state = State::Accepted;
+                ServerStep {
+                    send: ServerSend::New,
+                    tell: ServerTell::Nothing,
+                    repeat: Arm::Stop,
+                    expire: Arm::In(setting.timers.timeout()),
+                }
+            }
+            // Timer G only over an unreliable transport, timer H always.
+            ServerInput::Respond(Class::Failure) => {
+                self.state = State::Completed;
+                ServerStep {
+                    send: ServerSend::New,
+                    tell: ServerTell::Nothing,
+                    repeat: setting.unreliable(setting.timers.doubling_to_t2(0)),
+                    expire: Arm::In(setting.timers.timeout()),
+                }
+            }
+            ServerInput::Repeat => ServerStep { send: ServerSend::Trying, repeat: Arm::Stop, ..ServerStep::ABSORB },
+            ServerInput::Ack | ServerInput::Expire => ServerStep::ABSORB,
+        }
+    }
+
+    /// RFC 3261 §17.2.1, paragraphs 5-8.
+    fn completed(&mut self, input: ServerInput, setting: Setting<'_>) -> ServerStep {
+        match input {
+            ServerInput::Request => ServerStep::send(ServerSend::Last),
+            ServerInput::Repeat => {
+                self.repeats = self.repeats.saturating_add(1);
+                ServerStep {
+                    send: ServerSend::Last,
+                    repeat: setting.unreliable(setting.timers.doubling_to_t2(self.repeats)),
+                    ..ServerStep::ABSORB
+                }
+            }
+            // Timer I is T4, or zero over a reliable transport: the end comes at once.
+            ServerInput::Ack => {
+                self.state = if setting.reliable { State::Terminated } else { State::Confirmed };
+                ServerStep {
+                    send: ServerSend::Nothing,
+                    tell: ServerTell::Nothing,
+                    repeat: Arm::Stop,
+                    expire: setting.unreliable(setting.timers.t4),
+                }
+            }
+            ServerInput::Expire => self.end(ServerTell::Unacknowledged),
+            ServerInput::Respond(_) => ServerStep::REFUSE,
+        }
+    }
+
+    /// RFC 3261 §17.2.1, paragraph 8: absorbs further ACKs, until timer I.
+    fn confirmed(&mut self, input: ServerInput) -> ServerStep {
+        match input {
+            ServerInput::Expire => self.end(ServerTell::Nothing),
+            ServerInput::Respond(_) => ServerStep::REFUSE,
+            ServerInput::Request | ServerInput::Ack | ServerInput::Repeat => ServerStep::ABSORB,
+        }
+    }
+
+    /// RFC 6026 §7.1: absorbs repeated INVITEs without an answer, passes the user's 2xx to the transport and an ACK to
+    /// the user, until timer L.
+    fn accepted(&mut self, input: ServerInput) -> ServerStep {
+        match input {
+            ServerInput::Respond(Class::Success) => ServerStep::send(ServerSend::New),
+            ServerInput::Respond(_) => ServerStep::REFUSE,
+            ServerInput::Ack => ServerStep { tell: ServerTell::Ack, ..ServerStep::ABSORB },
+            ServerInput::Expire => self.end(ServerTell::Nothing),
+            ServerInput::Request | ServerInput::Repeat => ServerStep::ABSORB,
+        }
+    }
+
+    fn end(&mut self, tell: ServerTell) -> ServerStep {
+        self.state = State::Terminated;
+        ServerStep { send: ServerSend::Nothing, tell, repeat: Arm::Stop, expire: Arm::Stop }
+    }
+}
