@@ -15,6 +15,7 @@ use std::sync::Arc;
 use std::sync::mpsc::{SyncSender, TrySendError, sync_channel};
 
 use ringfork_call::action::{Input, MediaAction, MediaId};
+use ringfork_media::g711::Law;
 use tokio::sync::mpsc;
 
 pub use pool::{PoolSizes, PortPair, PortPool, media_addresses};
@@ -26,13 +27,14 @@ use relay::{Command, Relay, Waker};
 /// when that thread has stood still for thousands of calls.
 const COMMANDS: usize = 65_536;
 
-/// What an SDP said, kept until a session is needed.
+/// What an SDP said, kept until a session is needed; see [`MediaAction::Peer`].
 #[derive(Debug, Clone, Copy)]
-struct Description {
+pub struct Description {
     rtp: Option<SocketAddr>,
     signalling: IpAddr,
     send: bool,
     receive: bool,
+    tone: Option<(Law, u8)>,
 }
 
 /// A session as the core's thread knows it.
@@ -74,17 +76,17 @@ impl Media {
                     self.sessions.insert(media, Session { pair, peer: None, awake: false });
                 }
             }
-            MediaAction::Peer { media, rtp, signalling, send, receive } => {
+            MediaAction::Peer { media, rtp, signalling, send, receive, tone } => {
                 let Some(session) = self.sessions.get_mut(&media) else { return };
-                let description = Description { rtp, signalling, send, receive };
+                let description = Description { rtp, signalling, send, receive, tone };
                 session.peer = Some(description);
                 if session.awake {
-                    self.tell(Command::Peer { media, rtp, signalling, send, receive });
+                    self.tell(Command::Peer { media, description });
                 }
             }
-            MediaAction::Bridge { a, b } => {
+            MediaAction::Bridge { a, b, a_to_b, b_to_a } => {
                 if self.wake(a) && self.wake(b) {
-                    self.tell(Command::Bridge { a, b });
+                    self.tell(Command::Bridge { a, b, a_to_b, b_to_a });
                 }
             }
             MediaAction::Unbridge { media } => {
@@ -112,8 +114,8 @@ impl Media {
             session.awake = true;
             let (pair, peer) = (session.pair.clone(), session.peer);
             self.tell(Command::Open { media, pair });
-            if let Some(Description { rtp, signalling, send, receive }) = peer {
-                self.tell(Command::Peer { media, rtp, signalling, send, receive });
+            if let Some(description) = peer {
+                self.tell(Command::Peer { media, description });
             }
         }
         true

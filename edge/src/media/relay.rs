@@ -14,8 +14,12 @@ use rustix::buffer::spare_capacity;
 use rustix::event::{EventfdFlags, Timespec, epoll, eventfd};
 use tokio::sync::mpsc;
 
+use ringfork_media::payload::PayloadMap;
+
+use super::Description;
 use super::peer::Peer;
 use super::pool::PortPair;
+use super::tone::{self, Tone};
 
 /// How often silence is looked for.
 const SILENCE_CHECK: Duration = Duration::from_secs(1);
@@ -74,8 +78,8 @@ pub struct RelaySettings {
 /// What the core's side says.
 pub enum Command {
     Open { media: MediaId, pair: Arc<PortPair> },
-    Peer { media: MediaId, rtp: Option<SocketAddr>, signalling: IpAddr, send: bool, receive: bool },
-    Bridge { a: MediaId, b: MediaId },
+    Peer { media: MediaId, description: Description },
+    Bridge { a: MediaId, b: MediaId, a_to_b: PayloadMap, b_to_a: PayloadMap },
     Unbridge { media: MediaId },
     Tone { media: MediaId, on: bool },
     Close { media: MediaId },
@@ -102,8 +106,11 @@ struct Session {
     send: bool,
     /// It may send to us.
     receive: bool,
-    bridge: Option<usize>,
-    tone: Option<super::tone::Tone>,
+    /// The other party's slot, and how this one's payload numbers become that one's.
+    bridge: Option<(usize, PayloadMap)>,
+    /// Law and payload number for sound of our own.
+    law: Option<(ringfork_media::g711::Law, u8)>,
+    tone: Option<Tone>,
     /// Last sign of life, or when it was bridged, or when its hold ended.
     heard: Instant,
     reported: bool,
@@ -194,7 +201,7 @@ impl Relay {
     fn obey(&mut self, command: Command, now: Instant) {
         match command {
             Command::Open { media, pair } => self.open(media, pair, now),
-            Command::Peer { media, rtp, signalling, send, receive } => {
+            Command::Peer { media, description: Description { rtp, signalling, send, receive, tone } } => {
                 let trusted = rtp.is_some_and(|address| (self.settings.trusted)(address.ip()));
                 let Some(session) = self.by_id(media) else { return };
                 session.rtp.signal(rtp, signalling, trusted);
@@ -205,15 +212,18 @@ impl Relay {
                 }
                 session.send = send;
                 session.receive = receive;
+                session.law = tone;
             }
-            Command::Bridge { a, b } => {
+            Command::Bridge { a, b, a_to_b, b_to_a } => {
                 let (Some(first), Some(second)) = (self.by_id.get(&a).copied(), self.by_id.get(&b).copied()) else {
                     return;
                 };
-                for (slot, other) in [(first, second), (second, first)] {
+                for (slot, other, map) in [(first, second, a_to_b), (second, first, b_to_a)] {
                     if let Some(session) = self.slot(slot) {
-                        session.bridge = Some(other);
-                        session.heard = now;
+                        if session.bridge.is_none() {
+                            session.heard = now;
+                        }
+                        session.bridge = Some((other, map));
                     }
                 }
             }
@@ -221,7 +231,7 @@ impl Relay {
             Command::Tone { media, on } => {
                 let Some(session) = self.by_id(media) else { return };
                 let was = session.tone.is_some();
-                session.tone = on.then(super::tone::Tone::default);
+                session.tone = on.then(Tone::default);
                 match (was, on) {
                     (false, true) => {
                         if self.tones == 0 {
@@ -272,6 +282,7 @@ impl Relay {
             send: false,
             receive: false,
             bridge: None,
+            law: None,
             tone: None,
             heard: now,
             reported: false,
@@ -287,7 +298,7 @@ impl Relay {
 
     fn unbridge(&mut self, media: MediaId) {
         let Some(session) = self.by_id(media) else { return };
-        let Some(other) = session.bridge.take() else { return };
+        let Some((other, _)) = session.bridge.take() else { return };
         if let Some(other) = self.slot(other) {
             other.bridge = None;
         }
@@ -320,8 +331,14 @@ impl Relay {
             session.reported = false;
             // On hold towards us: a packet is a sign of life, but not for the other party's ear.
             let passes = session.receive || rtcp;
-            let Some(other) = session.bridge else { continue };
-            let Some(packet) = buffer.get(..length) else { continue };
+            let Some((other, map)) = &session.bridge else { continue };
+            if !rtcp
+                && !map.is_identity()
+                && let Some(byte) = buffer.get_mut(1)
+            {
+                *byte = *byte & 0x80 | map.apply(*byte & 0x7f) & 0x7f;
+            }
+            let (other, Some(packet)) = (*other, buffer.get(..length)) else { continue };
             match self.slots.get(other).and_then(Option::as_ref) {
                 Some(other) if passes && (other.send || rtcp) => {
                     if other.transmit(rtcp, packet) {
@@ -337,14 +354,15 @@ impl Relay {
 
     /// One 20 ms step of every ringing tone.
     fn play(&mut self, now: Instant) {
-        self.next_tone += super::tone::STEP;
+        self.next_tone += tone::STEP;
         if now.duration_since(self.next_tone) > Duration::from_millis(500) && now > self.next_tone {
             // The machine stood still: go on from here rather than catch up in a burst.
-            self.next_tone = now + super::tone::STEP;
+            self.next_tone = now + tone::STEP;
         }
         for session in self.slots.iter_mut().flatten() {
             let Some(tone) = session.tone.as_mut() else { continue };
-            let packet = tone.next_packet();
+            let Some((law, payload)) = session.law else { continue };
+            let packet = tone.next_packet(law, payload);
             if session.send && !session.transmit(false, &packet) {
                 self.settings.counters.unsent.add(1);
             }
