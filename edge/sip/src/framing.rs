@@ -6,6 +6,12 @@ use memchr::memchr;
 use crate::header::{HeaderName, scan};
 use crate::message::limits;
 
+/// Whether a datagram is a keep-alive and no message: nothing in it but CR, LF and NUL, as phones send them to hold a
+/// NAT mapping. It wants no answer and is no fault of the sender.
+pub fn is_keep_alive(datagram: &[u8]) -> bool {
+    datagram.iter().all(|byte| matches!(byte, b'\r' | b'\n' | 0))
+}
+
 /// One thing found in a stream.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Frame {

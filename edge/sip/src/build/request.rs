@@ -116,7 +116,7 @@ impl RequestBuilder {
         self
     }
 
-    /// Any header. Not for Content-Length, which is written by [`RequestBuilder::build`].
+    /// Any header. Content-Length is passed over: it is written by [`RequestBuilder::build`].
     #[must_use]
     pub fn header(mut self, name: HeaderName, value: impl AsRef<[u8]>) -> Self {
         self.push(name, value);
@@ -126,9 +126,7 @@ impl RequestBuilder {
     /// Any header whose value is printed.
     #[must_use]
     pub fn header_display(mut self, name: HeaderName, value: impl Display) -> Self {
-        self.writer.name(name);
-        self.writer.display(value);
-        self.writer.crlf();
+        self.writer.field_display(name, value);
         self
     }
 
@@ -141,9 +139,7 @@ impl RequestBuilder {
 
     /// [`RequestBuilder::header`] without moving.
     pub fn push(&mut self, name: HeaderName, value: impl AsRef<[u8]>) {
-        if !matches!(name, HeaderName::ContentLength | HeaderName::Other) {
-            self.writer.field(name, value.as_ref());
-        }
+        self.writer.field(name, value.as_ref());
     }
 
     /// All headers of this name as they are in another message.

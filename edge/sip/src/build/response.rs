@@ -54,6 +54,10 @@ impl ResponseBuilder {
         }
         writer.copy(request, HeaderName::CallId);
         writer.copy(request, HeaderName::CSeq);
+        // RFC 3261 §8.2.6.1: a 100 repeats it.
+        if code == 100 {
+            writer.copy(request, HeaderName::Timestamp);
+        }
         ResponseBuilder { writer, body: Bytes::new() }
     }
 
@@ -69,7 +73,7 @@ impl ResponseBuilder {
         self.copy(request, HeaderName::RecordRoute)
     }
 
-    /// Any header. Not for Content-Length, which is written by [`ResponseBuilder::build`].
+    /// Any header. Content-Length is passed over: it is written by [`ResponseBuilder::build`].
     #[must_use]
     pub fn header(mut self, name: HeaderName, value: impl AsRef<[u8]>) -> Self {
         self.push(name, value);
@@ -79,9 +83,7 @@ impl ResponseBuilder {
     /// Any header whose value is printed.
     #[must_use]
     pub fn header_display(mut self, name: HeaderName, value: impl Display) -> Self {
-        self.writer.name(name);
-        self.writer.display(value);
-        self.writer.crlf();
+        self.writer.field_display(name, value);
         self
     }
 
@@ -94,9 +96,7 @@ impl ResponseBuilder {
 
     /// [`ResponseBuilder::header`] without moving.
     pub fn push(&mut self, name: HeaderName, value: impl AsRef<[u8]>) {
-        if !matches!(name, HeaderName::ContentLength | HeaderName::Other) {
-            self.writer.field(name, value.as_ref());
-        }
+        self.writer.field(name, value.as_ref());
     }
 
     /// All headers of this name as they are in another message.

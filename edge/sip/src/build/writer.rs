@@ -4,7 +4,7 @@ use std::fmt::{Display, Write};
 
 use bytes::{Bytes, BytesMut};
 
-use crate::header::HeaderName;
+use crate::header::{HeaderName, scan};
 use crate::message::{Field, Message};
 
 /// Start line and header fields so far.
@@ -56,16 +56,31 @@ impl Writer {
         self.raw(": ");
     }
 
-    /// A whole field.
+    /// A whole field. Nothing for a name that is not for builders (see [`is_allowed`]).
     pub(super) fn field(&mut self, name: HeaderName, value: &[u8]) {
-        self.name(name);
-        self.value(value);
-        self.crlf();
+        if is_allowed(name) {
+            self.name(name);
+            self.value(value);
+            self.crlf();
+        }
     }
 
-    /// A whole field whose name we have no number for.
+    /// A whole field whose value is printed.
+    pub(super) fn field_display(&mut self, name: HeaderName, value: impl Display) {
+        if is_allowed(name) {
+            self.name(name);
+            self.display(value);
+            self.crlf();
+        }
+    }
+
+    /// A whole field whose name we have no number for. Characters that no name can have are dropped from it.
     pub(super) fn field_named(&mut self, name: &str, value: &[u8]) {
-        self.word(name.as_bytes());
+        let name: Vec<u8> = name.bytes().filter(|byte| scan::is_token_byte(*byte)).collect();
+        if name.is_empty() || HeaderName::from_bytes(&name) == HeaderName::ContentLength {
+            return;
+        }
+        self.buffer.extend_from_slice(&name);
         self.raw(": ");
         self.value(value);
         self.crlf();
@@ -78,6 +93,9 @@ impl Writer {
 
     /// All received fields of this name, one line each, in order.
     pub(super) fn copy(&mut self, from: &Message, name: HeaderName) {
+        if !is_allowed(name) {
+            return;
+        }
         for field in from.fields_of(name) {
             self.name(name);
             self.copied_value(&field);
@@ -87,7 +105,7 @@ impl Writer {
 
     /// Received bytes that lie within one value.
     pub(super) fn copied(&mut self, raw: &[u8]) {
-        self.buffer.extend_from_slice(&crate::header::scan::unfold(raw));
+        self.buffer.extend_from_slice(&scan::unfold(raw));
     }
 
     /// Ends the header fields and adds the body.
@@ -98,6 +116,11 @@ impl Writer {
         self.buffer.extend_from_slice(body);
         self.buffer.freeze()
     }
+}
+
+/// Content-Length is the writer's own, and [`HeaderName::Other`] has no text.
+const fn is_allowed(name: HeaderName) -> bool {
+    !matches!(name, HeaderName::ContentLength | HeaderName::Other)
 }
 
 const fn is_forbidden(byte: u8) -> bool {

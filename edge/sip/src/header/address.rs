@@ -75,9 +75,9 @@ impl<'a> NameAddr<'a> {
         }
     }
 
-    /// `tag` of From and To.
+    /// `tag` of From and To; an empty one counts as none.
     pub fn tag(&self) -> Option<&'a str> {
-        self.params.get("tag")
+        self.params.get("tag").filter(|tag| !tag.is_empty())
     }
 
     /// `expires` of a Contact, in seconds; `None` when absent or not a number of 32 bits.

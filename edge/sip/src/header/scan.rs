@@ -20,15 +20,14 @@ pub fn is_token(text: &[u8]) -> bool {
 }
 
 /// Without white space at both ends.
-pub fn trim(mut text: &[u8]) -> &[u8] {
+pub fn trim(text: &[u8]) -> &[u8] {
+    trim_end(trim_start(text))
+}
+
+/// Without white space at the start.
+pub fn trim_start(mut text: &[u8]) -> &[u8] {
     while let [first, rest @ ..] = text {
         if !is_lws(*first) {
-            break;
-        }
-        text = rest;
-    }
-    while let [rest @ .., last] = text {
-        if !is_lws(*last) {
             break;
         }
         text = rest;
@@ -36,10 +35,10 @@ pub fn trim(mut text: &[u8]) -> &[u8] {
     text
 }
 
-/// Without white space at the start.
-pub fn trim_start(mut text: &[u8]) -> &[u8] {
-    while let [first, rest @ ..] = text {
-        if !is_lws(*first) {
+/// Without white space at the end.
+pub fn trim_end(mut text: &[u8]) -> &[u8] {
+    while let [rest @ .., last] = text {
+        if !is_lws(*last) {
             break;
         }
         text = rest;
@@ -243,7 +242,8 @@ impl<'a> Params<'a> {
 
 fn is_param_value(value: &[u8]) -> bool {
     match value {
-        [] => false,
+        // `;rport=` and the like come from real devices.
+        [] => true,
         [b'"', ..] => quoted_len(value) == Some(value.len()),
         _ => value.iter().all(|byte| !is_lws(*byte) && !matches!(byte, b'"' | b',' | b';' | 0..=0x1f | 0x7f)),
     }

@@ -116,25 +116,25 @@ fn read_start(line: &[u8], at: usize) -> (Option<Start>, Found) {
     if line.get(..4).is_some_and(|start| start.eq_ignore_ascii_case(b"SIP/")) {
         return (read_status_line(line, at), None);
     }
-    let Some(space) = memchr(b' ', line) else { return (None, None) };
+    let space = memchr(b' ', line).unwrap_or(line.len());
     let Some(method) = line.get(..space).and_then(Method::from_token) else { return (None, None) };
     let rest = line.get(space + 1..).unwrap_or_default();
-    // The last space that has text after it: white space at the end of the line and inside it is told apart below.
-    let trimmed = scan::trim(rest).len() + (rest.len() - scan::trim_start(rest).len());
-    let last = rest.get(..trimmed).and_then(|rest| rest.iter().rposition(|byte| *byte == b' '));
-    let Some(last) = last else { return (None, None) };
-    let version = rest.get(last + 1..).unwrap_or_default();
-    let uri_at = at + space + 1;
-    let uri = rest.get(..last).unwrap_or_default();
-    let fault = if !scan::trim(version).get(..4).is_some_and(|name| name.eq_ignore_ascii_case(b"SIP/")) {
-        return (None, None);
-    } else if !scan::trim(version).eq_ignore_ascii_case(b"SIP/2.0") {
+    // One space stands between the three parts and none elsewhere (RFC 3261 §7.1), so the version is what follows the
+    // last one. Where white space trails, the version is read without it, to tell 505 and 400 apart.
+    let kept = scan::trim_end(rest);
+    let last = kept.iter().rposition(|byte| *byte == b' ');
+    let uri = last.and_then(|last| kept.get(..last)).unwrap_or_default();
+    let version = last.and_then(|last| kept.get(last + 1..)).unwrap_or_default();
+    let fault = if !version.get(..4).is_some_and(|name| name.eq_ignore_ascii_case(b"SIP/")) {
+        Some((400, "Malformed request line"))
+    } else if !version.eq_ignore_ascii_case(b"SIP/2.0") {
         Some((505, "Version Not Supported"))
-    } else if version.len() != b"SIP/2.0".len() || uri.is_empty() || uri.iter().any(|byte| scan::is_lws(*byte)) {
+    } else if kept.len() < rest.len() || uri.is_empty() || uri.iter().any(|byte| scan::is_lws(*byte)) {
         Some((400, "White space in the request line"))
     } else {
         None
     };
+    let uri_at = at + space + 1;
     (Some(Start::Request { method, uri: Span::new(uri_at, uri_at + uri.len()) }), fault)
 }
 
