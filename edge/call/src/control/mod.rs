@@ -1,8 +1,37 @@
 //! One call with its legs, in terms of signals and commands: no SIP message is seen here.
 //!
-//! This file holds the vocabulary that control shares with the signalling layer; the machine itself is in its modules.
+//! This file holds the vocabulary that control shares with the signalling layer; the machine itself is in its modules:
+//!
+//! - [`call`]: the caller's call, which runs the verbs; `caller` its side of the dialog, `identity` whose call it is.
+//! - `fork` and `leg`: a Dial's legs, a type for each state; `screening` a leg's private document.
+//! - `program`: the cursor over a document's verbs.
+//! - `events` and `params`: what is told to the customer; `journal`: what is written, when, and when events leave.
+//!
+//! **Where a verb is added:** see [`call`].
 
+pub mod call;
+mod caller;
+mod date;
+mod desk;
+mod events;
+mod fork;
+mod identity;
+mod journal;
+mod leg;
+mod notices;
+mod outbox;
+mod params;
+mod program;
+mod screening;
+mod sid;
 pub mod signals;
+
+pub use call::{Call, Reaches};
+pub use date::rfc2822;
+pub use desk::CallConfig;
+pub use fork::LEG_LIMIT;
+pub use identity::CallerInfo;
+pub use params::{API_VERSION, DialResult};
 
 use std::sync::Arc;
 

@@ -1,0 +1,130 @@
+//! What the parent and its legs share while they decide: configuration, the parent's card, the outputs, the journal, and
+//! the documents that are being fetched.
+
+use std::sync::Arc;
+
+use ringfork_rcml::evaluation::{self, Outcome, Purpose};
+use ringfork_rcml::program::DocumentRef;
+
+use super::identity::CallerInfo;
+use super::journal::Journal;
+use super::outbox::Outbox;
+use super::params::{self, Form};
+use super::program::Runner;
+use super::sid::SidSource;
+use super::signals::{CallOutput, LegId, Ticket};
+use super::{CallDescription, CallSid, CallStatus, notices};
+use crate::action::Now;
+
+/// What every call of an edge has in common.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CallConfig {
+    /// `AccountSid` of every request.
+    pub account_sid: String,
+    /// The trunk's own number: `--trunk-caller-id`.
+    pub trunk_caller_id: Option<String>,
+}
+
+pub(super) struct Desk {
+    pub(super) config: Arc<CallConfig>,
+    pub(super) caller: CallerInfo,
+    pub(super) card: CallDescription,
+    pub(super) out: Outbox,
+    pub(super) journal: Journal,
+    pub(super) sids: SidSource,
+    asked: Vec<Asked>,
+    legs: u16,
+}
+
+/// A document under way: also when nobody waits for it any more its notices are kept.
+struct Asked {
+    ticket: Ticket,
+    sid: CallSid,
+    url: String,
+}
+
+/// Why and for whom a document is wanted.
+pub(super) struct Errand {
+    pub(super) sid: CallSid,
+    pub(super) purpose: Purpose,
+    pub(super) fallback: Option<DocumentRef>,
+    pub(super) parameters: Form,
+}
+
+impl Desk {
+    pub(super) fn new(config: Arc<CallConfig>, caller: CallerInfo, card: CallDescription, sids: SidSource) -> Desk {
+        let (out, journal) = (Outbox::default(), Journal::default());
+        Desk { config, caller, card, out, journal, sids, asked: Vec::new(), legs: 0 }
+    }
+
+    /// The next leg's number, while there are any.
+    pub(super) fn leg_id(&mut self) -> Option<LegId> {
+        let id = LegId(self.legs);
+        self.legs = self.legs.checked_add(1)?;
+        Some(id)
+    }
+
+    /// The standard parameters of the caller's call.
+    pub(super) fn parameters(&self, status: CallStatus) -> Form {
+        params::standard(&self.config.account_sid, &self.card, status, &self.caller.headers)
+    }
+
+    /// Asks for a document with the cookies that `runner` keeps.
+    pub(super) fn evaluate(&mut self, runner: &Runner, document: DocumentRef, errand: Errand) -> Ticket {
+        let ticket = self.out.ticket();
+        let Errand { sid, purpose, fallback, parameters } = errand;
+        self.asked.push(Asked { ticket, sid, url: document.url.clone() });
+        let request = evaluation::Request {
+            account_sid: self.config.account_sid.clone(),
+            call_sid: sid.to_string(),
+            document,
+            fallback,
+            parameters,
+            cookies: runner.cookies().to_vec(),
+            purpose,
+        };
+        self.out.push(CallOutput::Evaluate { ticket, request: Box::new(request) });
+        ticket
+    }
+
+    /// The answer to [`Desk::evaluate`]: its notices are kept with the call; what it says is for whoever waits for it.
+    pub(super) fn evaluated(
+        &mut self,
+        now: Now,
+        ticket: Ticket,
+        result: Result<evaluation::Response, String>,
+    ) -> Option<Document> {
+        let index = self.asked.iter().position(|asked| asked.ticket == ticket)?;
+        let Asked { sid, url, .. } = self.asked.swap_remove(index);
+        match result {
+            Ok(response) => {
+                for notice in response.notices {
+                    self.out.notify(sid, now, notice);
+                }
+                Some(Document { outcome: response.outcome, cookies: Some(response.cookies) })
+            }
+            Err(reason) => {
+                self.out.notify(sid, now, notices::evaluate_failed(&reason, &url));
+                Some(Document { outcome: Outcome::Failed, cookies: None })
+            }
+        }
+    }
+
+    /// No document is under way.
+    pub(super) fn is_idle(&self) -> bool {
+        self.asked.is_empty() && self.journal.is_idle()
+    }
+
+    /// The call is no longer ours: nothing more is written, sent or waited for.
+    pub(super) fn discard(&mut self) {
+        self.journal.discard();
+        self.asked.clear();
+    }
+}
+
+/// A document as it came, or did not come.
+pub(super) struct Document {
+    pub(super) outcome: Outcome,
+    /// The call's cookies from now on; `None` where nobody was asked.
+    pub(super) cookies: Option<Vec<String>>,
+}
