@@ -126,3 +126,82 @@ impl InviteClient {
         ClientStep { send: ClientSend::Nothing, tell, repeat: Arm::Stop, expire: Arm::Stop }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::machine::table::{self, CLIENT_INPUTS};
+    use super::super::timers::Timers;
+    use super::*;
+
+    const STATES: [State; 5] =
+        [State::Calling, State::Proceeding, State::Completed, State::Accepted, State::Terminated];
+
+    fn check(reliable: bool, rows: &[(State, ClientInput, &str)]) {
+        let timers = Timers::default();
+        let setting = Setting { timers: &timers, reliable };
+        let on = |state, input| {
+            let mut machine = InviteClient { state, repeats: 2 };
+            let step = machine.on(input, setting);
+            table::client(machine.state, step)
+        };
+        table::check(&STATES, &CLIENT_INPUTS, rows, on, |state, _| table::client(state, ClientStep::ABSORB));
+    }
+
+    /// RFC 3261 figure 5 with RFC 6026 figure 1, over UDP.
+    #[test]
+    fn figure_5_over_an_unreliable_transport() {
+        use ClientInput::{CancelSent, Expire, Repeat, Response, TransportError};
+        use State::{Accepted, Calling, Completed, Proceeding};
+        check(
+            false,
+            &[
+                (Calling, Response(Class::Provisional), "Proceeding: Nothing Response stop stop"),
+                (Calling, Response(Class::Success), "Accepted: Nothing Response stop 32000ms"),
+                (Calling, Response(Class::Failure), "Completed: Ack Response stop 32000ms"),
+                (Calling, Repeat, "Calling: Request Nothing 4000ms keep"),
+                (Calling, Expire, "Terminated: Nothing Timeout stop stop"),
+                (Calling, TransportError, "Terminated: Nothing TransportError stop stop"),
+                (Proceeding, Response(Class::Provisional), "Proceeding: Nothing Response keep keep"),
+                (Proceeding, Response(Class::Success), "Accepted: Nothing Response stop 32000ms"),
+                (Proceeding, Response(Class::Failure), "Completed: Ack Response stop 32000ms"),
+                (Proceeding, CancelSent, "Proceeding: Nothing Nothing keep 32000ms"),
+                (Proceeding, Expire, "Terminated: Nothing Timeout stop stop"),
+                (Proceeding, TransportError, "Terminated: Nothing TransportError stop stop"),
+                (Completed, Response(Class::Failure), "Completed: Ack Nothing keep keep"),
+                (Completed, Expire, "Terminated: Nothing Nothing stop stop"),
+                (Completed, TransportError, "Terminated: Nothing Nothing stop stop"),
+                (Accepted, Response(Class::Success), "Accepted: Nothing Response keep keep"),
+                (Accepted, Expire, "Terminated: Nothing Terminated stop stop"),
+            ],
+        );
+    }
+
+    /// The same over TCP: no timer A, timer D is zero.
+    #[test]
+    fn figure_5_over_a_reliable_transport() {
+        use ClientInput::{CancelSent, Expire, Repeat, Response, TransportError};
+        use State::{Accepted, Calling, Completed, Proceeding};
+        check(
+            true,
+            &[
+                (Calling, Response(Class::Provisional), "Proceeding: Nothing Response stop stop"),
+                (Calling, Response(Class::Success), "Accepted: Nothing Response stop 32000ms"),
+                (Calling, Response(Class::Failure), "Terminated: Ack Response stop stop"),
+                (Calling, Repeat, "Calling: Request Nothing stop keep"),
+                (Calling, Expire, "Terminated: Nothing Timeout stop stop"),
+                (Calling, TransportError, "Terminated: Nothing TransportError stop stop"),
+                (Proceeding, Response(Class::Provisional), "Proceeding: Nothing Response keep keep"),
+                (Proceeding, Response(Class::Success), "Accepted: Nothing Response stop 32000ms"),
+                (Proceeding, Response(Class::Failure), "Terminated: Ack Response stop stop"),
+                (Proceeding, CancelSent, "Proceeding: Nothing Nothing keep 32000ms"),
+                (Proceeding, Expire, "Terminated: Nothing Timeout stop stop"),
+                (Proceeding, TransportError, "Terminated: Nothing TransportError stop stop"),
+                (Completed, Response(Class::Failure), "Completed: Ack Nothing keep keep"),
+                (Completed, Expire, "Terminated: Nothing Nothing stop stop"),
+                (Completed, TransportError, "Terminated: Nothing Nothing stop stop"),
+                (Accepted, Response(Class::Success), "Accepted: Nothing Response keep keep"),
+                (Accepted, Expire, "Terminated: Nothing Terminated stop stop"),
+            ],
+        );
+    }
+}

@@ -122,3 +122,79 @@ impl InviteServer {
         ServerStep { send: ServerSend::Nothing, tell, repeat: Arm::Stop, expire: Arm::Stop }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::machine::table::{self, SERVER_INPUTS};
+    use super::super::timers::Timers;
+    use super::*;
+
+    const STATES: [State; 5] =
+        [State::Proceeding, State::Completed, State::Confirmed, State::Accepted, State::Terminated];
+
+    fn check(reliable: bool, rows: &[(State, ServerInput, &str)]) {
+        let timers = Timers::default();
+        let setting = Setting { timers: &timers, reliable };
+        let on = |state, input| {
+            let mut machine = InviteServer { state, repeats: 1 };
+            let step = machine.on(input, setting);
+            table::server(machine.state, step)
+        };
+        // A response that is not possible is refused in every state but the one before a final response.
+        let otherwise = |state, input| match (state, input) {
+            (State::Terminated, _) | (_, ServerInput::Respond(_)) => table::server(state, ServerStep::REFUSE),
+            _ => table::server(state, ServerStep::ABSORB),
+        };
+        table::check(&STATES, &SERVER_INPUTS, rows, on, otherwise);
+    }
+
+    /// RFC 3261 figure 7 with RFC 6026 figure 2, over UDP.
+    #[test]
+    fn figure_7_over_an_unreliable_transport() {
+        use ServerInput::{Ack, Expire, Repeat, Request, Respond};
+        use State::{Accepted, Completed, Confirmed, Proceeding};
+        check(
+            false,
+            &[
+                (Proceeding, Request, "Proceeding: Last Nothing keep keep"),
+                (Proceeding, Respond(Class::Provisional), "Proceeding: New Nothing stop keep"),
+                (Proceeding, Respond(Class::Success), "Accepted: New Nothing stop 32000ms"),
+                (Proceeding, Respond(Class::Failure), "Completed: New Nothing 500ms 32000ms"),
+                (Proceeding, Repeat, "Proceeding: Trying Nothing stop keep"),
+                (Completed, Request, "Completed: Last Nothing keep keep"),
+                (Completed, Ack, "Confirmed: Nothing Nothing stop 5000ms"),
+                (Completed, Repeat, "Completed: Last Nothing 2000ms keep"),
+                (Completed, Expire, "Terminated: Nothing Unacknowledged stop stop"),
+                (Confirmed, Expire, "Terminated: Nothing Nothing stop stop"),
+                (Accepted, Ack, "Accepted: Nothing Ack keep keep"),
+                (Accepted, Respond(Class::Success), "Accepted: New Nothing keep keep"),
+                (Accepted, Expire, "Terminated: Nothing Nothing stop stop"),
+            ],
+        );
+    }
+
+    /// The same over TCP: no timer G, timer I is zero; timers H and L as over UDP.
+    #[test]
+    fn figure_7_over_a_reliable_transport() {
+        use ServerInput::{Ack, Expire, Repeat, Request, Respond};
+        use State::{Accepted, Completed, Confirmed, Proceeding};
+        check(
+            true,
+            &[
+                (Proceeding, Request, "Proceeding: Last Nothing keep keep"),
+                (Proceeding, Respond(Class::Provisional), "Proceeding: New Nothing stop keep"),
+                (Proceeding, Respond(Class::Success), "Accepted: New Nothing stop 32000ms"),
+                (Proceeding, Respond(Class::Failure), "Completed: New Nothing stop 32000ms"),
+                (Proceeding, Repeat, "Proceeding: Trying Nothing stop keep"),
+                (Completed, Request, "Completed: Last Nothing keep keep"),
+                (Completed, Ack, "Terminated: Nothing Nothing stop stop"),
+                (Completed, Repeat, "Completed: Last Nothing stop keep"),
+                (Completed, Expire, "Terminated: Nothing Unacknowledged stop stop"),
+                (Confirmed, Expire, "Terminated: Nothing Nothing stop stop"),
+                (Accepted, Ack, "Accepted: Nothing Ack keep keep"),
+                (Accepted, Respond(Class::Success), "Accepted: New Nothing keep keep"),
+                (Accepted, Expire, "Terminated: Nothing Nothing stop stop"),
+            ],
+        );
+    }
+}

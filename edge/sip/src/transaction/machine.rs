@@ -176,3 +176,67 @@ impl ServerStep {
         Self { send, ..Self::ABSORB }
     }
 }
+
+/// A machine's whole table, tested: what is not in it must be absorbed without a change.
+#[cfg(test)]
+pub(super) mod table {
+    use super::*;
+
+    pub const CLIENT_INPUTS: [ClientInput; 7] = [
+        ClientInput::Response(Class::Provisional),
+        ClientInput::Response(Class::Success),
+        ClientInput::Response(Class::Failure),
+        ClientInput::Repeat,
+        ClientInput::Expire,
+        ClientInput::TransportError,
+        ClientInput::CancelSent,
+    ];
+
+    pub const SERVER_INPUTS: [ServerInput; 7] = [
+        ServerInput::Request,
+        ServerInput::Ack,
+        ServerInput::Respond(Class::Provisional),
+        ServerInput::Respond(Class::Success),
+        ServerInput::Respond(Class::Failure),
+        ServerInput::Repeat,
+        ServerInput::Expire,
+    ];
+
+    fn timer(arm: Arm) -> String {
+        match arm {
+            Arm::Keep => "keep".to_owned(),
+            Arm::Stop => "stop".to_owned(),
+            Arm::In(duration) => format!("{}ms", duration.as_millis()),
+        }
+    }
+
+    /// `next state: send, tell, repeating timer, ending timer`.
+    pub fn client(next: impl std::fmt::Debug, step: ClientStep) -> String {
+        let (repeat, expire) = (timer(step.repeat), timer(step.expire));
+        format!("{next:?}: {:?} {:?} {repeat} {expire}", step.send, step.tell)
+    }
+
+    /// `next state: send, tell, repeating timer, ending timer`.
+    pub fn server(next: impl std::fmt::Debug, step: ServerStep) -> String {
+        let (repeat, expire) = (timer(step.repeat), timer(step.expire));
+        format!("{next:?}: {:?} {:?} {repeat} {expire}", step.send, step.tell)
+    }
+
+    /// Checks every state with every input against `rows`; one that has no row must be `otherwise` in its state.
+    pub fn check<S: Copy + PartialEq + std::fmt::Debug, I: Copy + PartialEq + std::fmt::Debug>(
+        states: &[S],
+        inputs: &[I],
+        rows: &[(S, I, &str)],
+        on: impl Fn(S, I) -> String,
+        otherwise: impl Fn(S, I) -> String,
+    ) {
+        for state in states {
+            for input in inputs {
+                let row = rows.iter().find(|row| row.0 == *state && row.1 == *input);
+                let expected = row.map_or_else(|| otherwise(*state, *input), |row| row.2.to_owned());
+                assert_eq!(on(*state, *input), expected, "{state:?} + {input:?}");
+            }
+        }
+        assert!(rows.iter().all(|row| states.contains(&row.0) && inputs.contains(&row.1)));
+    }
+}

@@ -105,3 +105,75 @@ impl NonInviteClient {
         ClientStep { send: ClientSend::Nothing, tell, repeat: Arm::Stop, expire: Arm::Stop }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::machine::table::{self, CLIENT_INPUTS};
+    use super::super::timers::Timers;
+    use super::*;
+
+    const STATES: [State; 4] = [State::Trying, State::Proceeding, State::Completed, State::Terminated];
+
+    fn check(reliable: bool, rows: &[(State, ClientInput, &str)]) {
+        let timers = Timers::default();
+        let setting = Setting { timers: &timers, reliable };
+        let on = |state, input| {
+            let mut machine = NonInviteClient { state, repeats: 0 };
+            let step = machine.on(input, setting);
+            table::client(machine.state, step)
+        };
+        table::check(&STATES, &CLIENT_INPUTS, rows, on, |state, _| table::client(state, ClientStep::ABSORB));
+    }
+
+    /// RFC 3261 figure 6 over UDP.
+    #[test]
+    fn figure_6_over_an_unreliable_transport() {
+        use ClientInput::{Expire, Repeat, Response, TransportError};
+        use State::{Completed, Proceeding, Trying};
+        check(
+            false,
+            &[
+                (Trying, Response(Class::Provisional), "Proceeding: Nothing Response keep keep"),
+                (Trying, Response(Class::Success), "Completed: Nothing Response stop 5000ms"),
+                (Trying, Response(Class::Failure), "Completed: Nothing Response stop 5000ms"),
+                (Trying, Repeat, "Trying: Request Nothing 1000ms keep"),
+                (Trying, Expire, "Terminated: Nothing Timeout stop stop"),
+                (Trying, TransportError, "Terminated: Nothing TransportError stop stop"),
+                (Proceeding, Response(Class::Provisional), "Proceeding: Nothing Response keep keep"),
+                (Proceeding, Response(Class::Success), "Completed: Nothing Response stop 5000ms"),
+                (Proceeding, Response(Class::Failure), "Completed: Nothing Response stop 5000ms"),
+                (Proceeding, Repeat, "Proceeding: Request Nothing 4000ms keep"),
+                (Proceeding, Expire, "Terminated: Nothing Timeout stop stop"),
+                (Proceeding, TransportError, "Terminated: Nothing TransportError stop stop"),
+                (Completed, Expire, "Terminated: Nothing Nothing stop stop"),
+                (Completed, TransportError, "Terminated: Nothing Nothing stop stop"),
+            ],
+        );
+    }
+
+    /// The same over TCP: no timer E, timer K is zero.
+    #[test]
+    fn figure_6_over_a_reliable_transport() {
+        use ClientInput::{Expire, Repeat, Response, TransportError};
+        use State::{Completed, Proceeding, Trying};
+        check(
+            true,
+            &[
+                (Trying, Response(Class::Provisional), "Proceeding: Nothing Response keep keep"),
+                (Trying, Response(Class::Success), "Terminated: Nothing Response stop stop"),
+                (Trying, Response(Class::Failure), "Terminated: Nothing Response stop stop"),
+                (Trying, Repeat, "Trying: Request Nothing stop keep"),
+                (Trying, Expire, "Terminated: Nothing Timeout stop stop"),
+                (Trying, TransportError, "Terminated: Nothing TransportError stop stop"),
+                (Proceeding, Response(Class::Provisional), "Proceeding: Nothing Response keep keep"),
+                (Proceeding, Response(Class::Success), "Terminated: Nothing Response stop stop"),
+                (Proceeding, Response(Class::Failure), "Terminated: Nothing Response stop stop"),
+                (Proceeding, Repeat, "Proceeding: Request Nothing stop keep"),
+                (Proceeding, Expire, "Terminated: Nothing Timeout stop stop"),
+                (Proceeding, TransportError, "Terminated: Nothing TransportError stop stop"),
+                (Completed, Expire, "Terminated: Nothing Nothing stop stop"),
+                (Completed, TransportError, "Terminated: Nothing Nothing stop stop"),
+            ],
+        );
+    }
+}

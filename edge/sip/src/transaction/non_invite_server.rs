@@ -82,3 +82,73 @@ impl NonInviteServer {
         ServerStep { send: ServerSend::Nothing, tell: ServerTell::Nothing, repeat: Arm::Stop, expire: Arm::Stop }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::machine::table::{self, SERVER_INPUTS};
+    use super::super::timers::Timers;
+    use super::*;
+
+    const STATES: [State; 4] = [State::Trying, State::Proceeding, State::Completed, State::Terminated];
+
+    fn check(reliable: bool, rows: &[(State, ServerInput, &str)]) {
+        let timers = Timers::default();
+        let setting = Setting { timers: &timers, reliable };
+        let on = |state, input| {
+            let mut machine = NonInviteServer { state };
+            let step = machine.on(input, setting);
+            table::server(machine.state, step)
+        };
+        let otherwise = |state, input| match (state, input) {
+            (State::Terminated, _) | (_, ServerInput::Respond(_)) => table::server(state, ServerStep::REFUSE),
+            _ => table::server(state, ServerStep::ABSORB),
+        };
+        table::check(&STATES, &SERVER_INPUTS, rows, on, otherwise);
+    }
+
+    /// RFC 3261 figure 8 over UDP, and our own end of an unanswered one.
+    #[test]
+    fn figure_8_over_an_unreliable_transport() {
+        use ServerInput::{Expire, Request, Respond};
+        use State::{Completed, Proceeding, Trying};
+        check(
+            false,
+            &[
+                (Trying, Respond(Class::Provisional), "Proceeding: New Nothing keep keep"),
+                (Trying, Respond(Class::Success), "Completed: New Nothing stop 32000ms"),
+                (Trying, Respond(Class::Failure), "Completed: New Nothing stop 32000ms"),
+                (Trying, Expire, "Terminated: Nothing Nothing stop stop"),
+                (Proceeding, Request, "Proceeding: Last Nothing keep keep"),
+                (Proceeding, Respond(Class::Provisional), "Proceeding: New Nothing keep keep"),
+                (Proceeding, Respond(Class::Success), "Completed: New Nothing stop 32000ms"),
+                (Proceeding, Respond(Class::Failure), "Completed: New Nothing stop 32000ms"),
+                (Proceeding, Expire, "Terminated: Nothing Nothing stop stop"),
+                (Completed, Request, "Completed: Last Nothing keep keep"),
+                (Completed, Expire, "Terminated: Nothing Nothing stop stop"),
+            ],
+        );
+    }
+
+    /// The same over TCP: timer J is zero.
+    #[test]
+    fn figure_8_over_a_reliable_transport() {
+        use ServerInput::{Expire, Request, Respond};
+        use State::{Completed, Proceeding, Trying};
+        check(
+            true,
+            &[
+                (Trying, Respond(Class::Provisional), "Proceeding: New Nothing keep keep"),
+                (Trying, Respond(Class::Success), "Terminated: New Nothing stop stop"),
+                (Trying, Respond(Class::Failure), "Terminated: New Nothing stop stop"),
+                (Trying, Expire, "Terminated: Nothing Nothing stop stop"),
+                (Proceeding, Request, "Proceeding: Last Nothing keep keep"),
+                (Proceeding, Respond(Class::Provisional), "Proceeding: New Nothing keep keep"),
+                (Proceeding, Respond(Class::Success), "Terminated: New Nothing stop stop"),
+                (Proceeding, Respond(Class::Failure), "Terminated: New Nothing stop stop"),
+                (Proceeding, Expire, "Terminated: Nothing Nothing stop stop"),
+                (Completed, Request, "Completed: Last Nothing keep keep"),
+                (Completed, Expire, "Terminated: Nothing Nothing stop stop"),
+            ],
+        );
+    }
+}
