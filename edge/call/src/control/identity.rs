@@ -59,6 +59,7 @@ impl CallerInfo {
             caller_name: self.name(),
             forwarded_from: self.forwarded_from.clone(),
             direction: "inbound",
+            sip_headers: Vec::new(),
             created_unix_ms: now.unix_ms,
         }
     }

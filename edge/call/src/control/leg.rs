@@ -52,6 +52,7 @@ impl Planned {
             caller_name: desk.card.caller_name.clone(),
             forwarded_from: None,
             direction: "outbound-dial",
+            sip_headers: noun.callback.as_ref().map(|_| noun.headers.clone()).unwrap_or_default(),
             created_unix_ms: now.unix_ms,
         };
         let identity = desk.caller.towards(noun, caller_id, desk.config.trunk_caller_id.as_deref());
@@ -68,6 +69,7 @@ impl Planned {
             to: card.call.to.clone(),
             noun: self.noun_index,
             callback: self.log.noun().callback.clone(),
+            sip_headers: card.call.sip_headers.clone(),
         }
     }
 
