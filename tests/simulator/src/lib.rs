@@ -1,1 +1,18 @@
-//! Drives whole forks through the pure crates under a seeded virtual clock.
+//! The simulator: whole calls through the pure core ([`ringfork_call::agent::Agent`]) under a seeded virtual clock.
+//!
+//! One run is one seed. The seed makes a [`plan::Plan`]: who is rung, what each phone, web server, store and network
+//! will do, and when. [`world::World`] plays it: packets between simulated phones and the agent are lost, doubled and
+//! reordered, documents and writes are answered late, fail, or never come. [`watch::Watch`] checks after every step
+//! what must hold in every run, whatever happens, and [`world::run`] returns the first fault.
+//!
+//! The phones read and write SIP by [`text`], not by the code under test: they are a second opinion on the wire.
+//! The same seed always plays the same run.
+
+pub mod callee;
+pub mod caller;
+pub mod dice;
+pub mod plan;
+pub mod session;
+pub mod text;
+pub mod watch;
+pub mod world;

@@ -1,0 +1,226 @@
+//! What happens in a run, drawn from its seed before it starts. Times are milliseconds.
+
+use ringfork_rcml::program::{Callback, Dial, DocumentRef, Endpoint, Events, Method, Noun, Program, Screening, Step};
+
+use crate::dice::Dice;
+
+/// Everything that is decided in advance.
+#[derive(Debug, Clone)]
+pub struct Plan {
+    /// Probability that a datagram is lost.
+    pub loss: f64,
+    /// Probability that it comes twice.
+    pub duplicate: f64,
+    /// Longest way of a datagram: two sent within it may overtake each other.
+    pub jitter: u64,
+    /// Client identities, each with the phones that it registered (`0`: a client without binding).
+    pub clients: Vec<Vec<CalleePlan>>,
+    /// The caller.
+    pub caller: CallerPlan,
+    /// Documents by path.
+    pub documents: Vec<(String, DocumentPlan)>,
+    /// Probability that a write of the store is not done and must be tried again.
+    pub store_fails: f64,
+    /// Longest time that a write takes.
+    pub store_delay: u64,
+    /// Probability that the hand-over of an event fails.
+    pub handover_fails: f64,
+}
+
+/// A document.
+#[derive(Debug, Clone)]
+pub struct DocumentPlan {
+    /// How long it takes.
+    pub delay: u64,
+    /// What it is; `None`: it cannot be had.
+    pub program: Option<Program>,
+    /// The function itself cannot be run.
+    pub broken: bool,
+}
+
+/// What a called phone does with an INVITE.
+#[derive(Debug, Clone)]
+pub struct CalleePlan {
+    /// Answers nothing at all.
+    pub dead: bool,
+    /// Sends 100 first.
+    pub trying: bool,
+    /// Provisional response and when.
+    pub provisional: Option<(u16, u64)>,
+    /// Sends it reliably where that is supported (RFC 3262).
+    pub reliable: bool,
+    /// Final response and when; `None`: it rings until it is cancelled.
+    pub last: Option<(u16, u64)>,
+    /// Its 200 has SDP.
+    pub sound: bool,
+    /// It answers 200 although a CANCEL came, as one that crosses it does.
+    pub crosses: bool,
+    /// Hangs up so long after the ACK.
+    pub talk: u64,
+    /// Holds, and resumes, the call so long after the ACK.
+    pub hold: Option<u64>,
+    /// Falls silent for good so long after the ACK.
+    pub vanishes: Option<u64>,
+}
+
+/// What the caller does.
+#[derive(Debug, Clone)]
+pub struct CallerPlan {
+    /// Gives up so long after its INVITE, if it is not answered.
+    pub patience: u64,
+    /// Hangs up so long after the answer.
+    pub talk: u64,
+    /// Its INVITE has no SDP; its ACK has.
+    pub offerless: bool,
+    /// Holds, and resumes, so long after the answer.
+    pub hold: Option<u64>,
+    /// Falls silent for good so long after its INVITE.
+    pub vanishes: Option<u64>,
+    /// Supports reliable provisional responses and requires them.
+    pub reliable: bool,
+    /// `Expires` of its INVITE, seconds.
+    pub expires: Option<u64>,
+}
+
+impl Plan {
+    /// Draws a plan.
+    pub fn draw(dice: &mut Dice) -> Plan {
+        let network = dice.between(0, 3);
+        // Half of the runs are quick: everything happens within moments of everything else, which is where races are.
+        let tight = dice.chance(0.5);
+        let most = if dice.chance(0.1) { 10 } else { 3 };
+        let clients = dice.between(1, most);
+        let clients: Vec<Vec<CalleePlan>> = (0..clients)
+            .map(|_| {
+                let devices = dice.pick(&[0, 1, 1, 1, 2, 2]);
+                (0..devices).map(|_| CalleePlan::draw(dice, tight)).collect()
+            })
+            .collect();
+        let mut documents = Vec::new();
+        let dials = dice.pick(&[1, 1, 1, 2]);
+        for dial in 0..dials {
+            let path = if dial == 0 { "/voice".to_owned() } else { format!("/action/{dial}") };
+            let mut steps = Vec::new();
+            if dice.chance(0.1) {
+                steps.push(Step::Pause { seconds: dice.between(1, 3) as u32 });
+            }
+            let action = (dial + 1 < dials || dice.chance(0.5))
+                .then(|| DocumentRef { url: format!("http://web/action/{}", dial + 1), method: Method::Post });
+            let nouns = (0..clients.len()).map(|client| Plan::noun(dice, client, tight, &mut documents)).collect();
+            steps.push(Step::Dial(Dial {
+                action,
+                timeout: dice.pick(&[1, 2, 5, 30]),
+                time_limit: dice.pick(&[1, 5, 14400]),
+                caller_id: dice.chance(0.2).then(|| "client:desk".to_owned()),
+                record: false,
+                dial_music: None,
+                nouns,
+            }));
+            match dice.between(0, 9) {
+                0 => steps.push(Step::Hangup),
+                1 => steps.push(Step::Pause { seconds: 1 }),
+                2 => steps.push(Step::Redirect {
+                    to: DocumentRef { url: format!("http://web/after/{dial}"), method: Method::Get },
+                }),
+                _ => {}
+            }
+            documents.push((path, DocumentPlan::draw(dice, tight, Program { steps })));
+        }
+        Plan {
+            loss: [0.0, 0.0, 0.1, 0.2][network as usize],
+            duplicate: [0.0, 0.1, 0.0, 0.1][network as usize],
+            jitter: dice.pick(&[1, 20, 200]),
+            clients,
+            caller: CallerPlan::draw(dice, tight),
+            documents,
+            store_fails: dice.pick(&[0.0, 0.0, 0.0, 0.3]),
+            store_delay: dice.pick(&[0, 5, 50, 5000]),
+            handover_fails: dice.pick(&[0.0, 0.0, 0.2]),
+        }
+    }
+
+    fn noun(dice: &mut Dice, client: usize, tight: bool, documents: &mut Vec<(String, DocumentPlan)>) -> Noun {
+        let screening = dice.chance(0.3).then(|| {
+            let path = format!("/screen/{}", documents.len());
+            let mut steps = Vec::new();
+            if dice.chance(0.6) {
+                steps.push(Step::Pause { seconds: dice.between(1, 4) as u32 });
+            }
+            if dice.chance(0.3) {
+                steps.push(Step::Hangup);
+            }
+            documents.push((path.clone(), DocumentPlan::draw(dice, tight, Program { steps })));
+            Screening {
+                document: DocumentRef { url: format!("http://web{path}"), method: Method::Post },
+                timeout: dice.pick(&[1, 3, 60]),
+            }
+        });
+        let callback = dice.chance(0.8).then(|| {
+            let events = if dice.chance(0.5) {
+                Events::ALL
+            } else {
+                let subset = dice.between(1, 15);
+                Events {
+                    initiated: subset & 1 != 0,
+                    ringing: subset & 2 != 0,
+                    answered: subset & 4 != 0,
+                    completed: subset & 8 != 0,
+                }
+            };
+            Callback { url: "http://web/events".into(), method: Method::Post, events }
+        });
+        Noun { endpoint: Endpoint::Client { identity: format!("c{client}") }, headers: Vec::new(), screening, callback }
+    }
+
+    /// The document of a URL.
+    pub fn document(&self, url: &str) -> DocumentPlan {
+        let path = url.strip_prefix("http://web").unwrap_or(url);
+        let found = self.documents.iter().find(|(known, _)| known == path).map(|(_, plan)| plan.clone());
+        found.unwrap_or(DocumentPlan { delay: 5, program: Some(Program::default()), broken: false })
+    }
+}
+
+impl DocumentPlan {
+    fn draw(dice: &mut Dice, tight: bool, program: Program) -> DocumentPlan {
+        let delay = if tight { dice.between(0, 30) } else { dice.pick(&[5, 300, 3000]) };
+        let fails = dice.chance(0.07);
+        DocumentPlan { delay, program: (!fails).then_some(program), broken: dice.chance(0.02) }
+    }
+}
+
+impl CalleePlan {
+    fn draw(dice: &mut Dice, tight: bool) -> CalleePlan {
+        let soon = |dice: &mut Dice| if tight { dice.between(0, 40) } else { dice.between(0, 4000) };
+        let first = soon(dice);
+        let provisional = dice.chance(0.8).then(|| (dice.pick(&[180, 180, 183]), first));
+        let code = dice.pick(&[200, 200, 200, 200, 200, 486, 603, 480, 500, 302, 404]);
+        let after = first + soon(dice);
+        CalleePlan {
+            dead: dice.chance(0.04),
+            trying: dice.chance(0.3),
+            provisional,
+            reliable: dice.chance(0.2),
+            last: dice.chance(0.8).then_some((code, after)),
+            sound: dice.chance(0.95),
+            crosses: dice.chance(0.3),
+            talk: dice.pick(&[0, 30, 1500, 60_000]),
+            hold: dice.chance(0.15).then(|| dice.between(0, 1000)),
+            vanishes: dice.chance(0.03).then(|| dice.between(0, 3000)),
+        }
+    }
+}
+
+impl CallerPlan {
+    fn draw(dice: &mut Dice, tight: bool) -> CallerPlan {
+        let patience = if tight { dice.between(0, 150) } else { dice.between(0, 20_000) };
+        CallerPlan {
+            patience: if dice.chance(0.4) { patience } else { 200_000 },
+            talk: dice.pick(&[0, 30, 1500, 60_000]),
+            offerless: dice.chance(0.1),
+            hold: dice.chance(0.15).then(|| dice.between(0, 1000)),
+            vanishes: dice.chance(0.03).then(|| dice.between(0, 8000)),
+            reliable: dice.chance(0.1),
+            expires: dice.chance(0.1).then(|| dice.between(1, 20)),
+        }
+    }
+}

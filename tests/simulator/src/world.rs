@@ -1,0 +1,438 @@
+//! Plays one plan: the agent, its phones, the network between them, and the functions and store that answer it, in
+//! virtual time.
+
+use std::cell::RefCell;
+use std::cmp::Reverse;
+use std::collections::{BinaryHeap, HashMap, HashSet};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use ringfork_call::action::{
+    Action, Application, BindingRecord, ClientEntry, Input, MediaAction, MediaId, Now, NumberEntry, Ports, StoreError,
+    Token,
+};
+use ringfork_call::agent::{Agent, AgentConfig, Listener, Transport};
+use ringfork_call::control::Write;
+use ringfork_rcml::evaluation::{Outcome, Response};
+use ringfork_rcml::program::{DocumentRef, Method, Step};
+use ringfork_sip::flow::Flow;
+
+use crate::callee::Callee;
+use crate::caller::{Caller, Stage};
+use crate::dice::Dice;
+use crate::plan::Plan;
+use crate::session::{Doing, Timer};
+use crate::text::Text;
+use crate::watch::Watch;
+
+/// What a run showed.
+#[derive(Debug, Default, Clone)]
+pub struct Report {
+    /// What went wrong, if anything.
+    pub fault: Option<String>,
+    /// The story of the run, one line a step; only where asked for.
+    pub story: Vec<String>,
+    /// Steps taken.
+    pub steps: u64,
+}
+
+/// Wall clock at the start of every run.
+const EPOCH_MS: u64 = 1_780_000_000_000;
+/// Longest run: longer than any session timer or time limit that a plan can wait for.
+const HORIZON: Duration = Duration::from_secs(5 * 3600);
+/// Steps after which a run is said to spin.
+const MOST_STEPS: u64 = 200_000;
+
+#[derive(Default)]
+struct PortBook {
+    next: u16,
+    lent: HashSet<u16>,
+    fault: Option<String>,
+}
+
+#[derive(Clone, Default)]
+struct CountedPorts(Rc<RefCell<PortBook>>);
+
+impl Ports for CountedPorts {
+    fn lease(&mut self) -> Option<u16> {
+        let mut book = self.0.borrow_mut();
+        let port = 20_000 + book.next * 2;
+        book.next += 1;
+        book.lent.insert(port);
+        Some(port)
+    }
+
+    fn release(&mut self, port: u16) {
+        let mut book = self.0.borrow_mut();
+        if !book.lent.remove(&port) {
+            book.fault = Some(format!("port {port} was given back and not lent"));
+        }
+    }
+}
+
+enum Happening {
+    ToAgent { from: SocketAddr, bytes: Bytes },
+    ToPhone { to: SocketAddr, bytes: Bytes },
+    Wake { who: usize, timer: Timer },
+    Answer(Box<Input>),
+    Stored(Box<Write>, Token),
+    Silence(IpAddr),
+    Start,
+    Unregister,
+}
+
+/// Index of the caller among those who are woken.
+const CALLER: usize = usize::MAX;
+
+struct World {
+    agent: Agent<CountedPorts>,
+    ports: CountedPorts,
+    base: Instant,
+    now: Duration,
+    queue: BinaryHeap<Reverse<(Duration, u64, usize)>>,
+    happenings: HashMap<usize, Happening>,
+    order: u64,
+    dice: Dice,
+    plan: Plan,
+    phones: Vec<Callee>,
+    caller: Caller,
+    edge: SocketAddr,
+    watch: Watch,
+    peers: HashMap<MediaId, IpAddr>,
+    report: Report,
+    tell: bool,
+}
+
+/// Plays the run of this seed. `tell`: keep its story.
+pub fn run(seed: u64, tell: bool) -> Report {
+    let mut dice = Dice::new(seed);
+    let plan = Plan::draw(&mut dice);
+    let mut world = World::new(plan, dice, tell);
+    if tell {
+        let plan = format!("{:#?}", world.plan);
+        world.report.story.extend(plan.lines().map(str::to_owned));
+    }
+    let result = world.play();
+    world.report.fault = result.err();
+    world.report
+}
+
+impl World {
+    fn new(plan: Plan, mut dice: Dice, tell: bool) -> World {
+        let edge = SocketAddr::new(IpAddr::V4(Ipv4Addr::new(10, 0, 0, 1)), 5060);
+        let caller_address = SocketAddr::new(IpAddr::V4(Ipv4Addr::new(10, 0, 1, 1)), 5060);
+        let mut phones = Vec::new();
+        let mut bindings = Vec::new();
+        for (client, devices) in plan.clients.iter().enumerate() {
+            for (device, callee) in devices.iter().enumerate() {
+                let address =
+                    SocketAddr::new(IpAddr::V4(Ipv4Addr::new(10, 0, 2 + client as u8, 1 + device as u8)), 5060);
+                bindings.push(BindingRecord {
+                    aor: format!("c{client}"),
+                    key: format!("k{device}"),
+                    contact: format!("sip:c{client}@{address}"),
+                    contact_params: String::new(),
+                    flow: Flow::Udp { local: edge, remote: address },
+                    path: Vec::new(),
+                    call_id: format!("r{client}-{device}"),
+                    cseq: 1,
+                    user_agent: None,
+                    expires_at: EPOCH_MS / 1000 + 86_400,
+                    stored_until: EPOCH_MS / 1000 + 90_000,
+                });
+                phones.push(Callee::new(address, callee.clone()));
+            }
+        }
+        let mut config = AgentConfig::new("ringfork.local", format!("AC{}", "0".repeat(32)), [7; 32]);
+        config.listeners = vec![Listener { address: edge, transport: Transport::Udp }];
+        config.local_addresses = vec![edge.ip()];
+        config.peers.extend("10.0.1.0/24".parse::<ipnet::IpNet>());
+        let ports = CountedPorts::default();
+        let base = Instant::now();
+        let now = Now { instant: base, unix_ms: EPOCH_MS };
+        let agent = Agent::new(config, dice.seed(), ports.clone(), now, bindings);
+        let caller = Caller::new(caller_address, edge, plan.caller.clone());
+        let screens = plan.documents.iter().filter_map(|(_, document)| document.program.as_ref()).any(|program| {
+            program
+                .steps
+                .iter()
+                .any(|step| matches!(step, Step::Dial(dial) if dial.nouns.iter().any(|noun| noun.screening.is_some())))
+        });
+        let watch = Watch::new(caller_address, phones.iter().map(|phone| phone.address), screens);
+        World {
+            agent,
+            ports,
+            base,
+            now: Duration::ZERO,
+            queue: BinaryHeap::new(),
+            happenings: HashMap::new(),
+            order: 0,
+            dice,
+            plan,
+            phones,
+            caller,
+            edge,
+            watch,
+            peers: HashMap::new(),
+            report: Report::default(),
+            tell,
+        }
+    }
+
+    fn moment(&self) -> Now {
+        Now { instant: self.base + self.now, unix_ms: EPOCH_MS + self.now.as_millis() as u64 }
+    }
+
+    fn tell(&mut self, line: impl FnOnce() -> String) {
+        if self.tell {
+            let line = format!("{:10.3} {}", self.now.as_secs_f64(), line());
+            self.report.story.push(line);
+        }
+    }
+
+    fn after(&mut self, delay: Duration, happening: Happening) {
+        self.order += 1;
+        let id = self.order as usize;
+        self.happenings.insert(id, happening);
+        self.queue.push(Reverse((self.now + delay, self.order, id)));
+    }
+
+    /// Puts a datagram on the network, which may lose or double it.
+    fn travel(&mut self, make: impl Fn(Bytes) -> Happening, bytes: Bytes) {
+        let copies = if self.dice.chance(self.plan.loss) {
+            0
+        } else if self.dice.chance(self.plan.duplicate) {
+            2
+        } else {
+            1
+        };
+        for _ in 0..copies {
+            let micros = self.dice.between(100, self.plan.jitter * 1000);
+            self.after(Duration::from_micros(micros), make(bytes.clone()));
+        }
+    }
+
+    fn play(&mut self) -> Result<(), String> {
+        self.after(Duration::from_millis(10), Happening::Start);
+        let mut quiet_since: Option<Duration> = None;
+        let mut unregistered = false;
+        loop {
+            self.report.steps += 1;
+            if self.report.steps > MOST_STEPS {
+                return Err("the run spins".into());
+            }
+            let next = self.queue.peek().map(|Reverse((at, ..))| *at);
+            let wake = self.agent.next_timeout().map(|at| at.saturating_duration_since(self.base));
+            let at = match (next, wake) {
+                (None, None) => break,
+                (Some(next), None) => next,
+                (None, Some(wake)) => wake,
+                (Some(next), Some(wake)) => next.min(wake),
+            };
+            if at > HORIZON {
+                break;
+            }
+            self.now = self.now.max(at);
+            if wake.is_some_and(|wake| wake <= self.now) {
+                self.input(Input::Timeout)?;
+            }
+            if next.is_some_and(|next| next <= self.now)
+                && let Some(Reverse((_, _, id))) = self.queue.pop()
+                && let Some(happening) = self.happenings.remove(&id)
+            {
+                self.happen(happening)?;
+            }
+            // Once nothing is up, the devices are taken away (they are kept alive for ever otherwise), and what still
+            // lingers must end by itself.
+            if self.agent.gauges().calls == 0 && self.caller.stage != Stage::Calling {
+                let since = *quiet_since.get_or_insert(self.now);
+                if !unregistered && self.now > since + Duration::from_secs(70) {
+                    unregistered = true;
+                    self.after(Duration::ZERO, Happening::Unregister);
+                }
+            } else {
+                quiet_since = None;
+            }
+        }
+        let gauges = self.agent.gauges();
+        if (gauges.calls, gauges.legs, gauges.transactions, gauges.dialogs, gauges.leased_ports, gauges.waiting)
+            != (0, 0, 0, 0, 0, 0)
+        {
+            return Err(format!("something is left: {gauges:?}"));
+        }
+        let book = self.ports.0.borrow();
+        if let Some(fault) = &book.fault {
+            return Err(fault.clone());
+        }
+        if !book.lent.is_empty() {
+            return Err(format!("ports are left: {:?}", book.lent));
+        }
+        self.watch.finished()
+    }
+
+    fn happen(&mut self, happening: Happening) -> Result<(), String> {
+        match happening {
+            Happening::Start => {
+                let doing = self.caller.start();
+                self.carry_out(CALLER, self.caller.address, doing);
+            }
+            Happening::ToAgent { from, bytes } => {
+                self.watch.heard(from, &bytes, self.now);
+                self.tell(|| format!("{from} -> edge  {}", summary(&bytes)));
+                self.input(Input::Packet { flow: Flow::Udp { local: self.edge, remote: from }, payload: bytes })?;
+            }
+            Happening::ToPhone { to, bytes } => {
+                let (who, doing) = if to == self.caller.address {
+                    (CALLER, self.caller.receive(&bytes)?)
+                } else {
+                    let Some(who) = self.phones.iter().position(|phone| phone.address == to) else { return Ok(()) };
+                    (who, self.phones[who].receive(&bytes)?)
+                };
+                self.carry_out(who, to, doing);
+            }
+            Happening::Wake { who, timer } => {
+                let vanishes = timer == Timer::Vanish;
+                let (address, doing) = if who == CALLER {
+                    (self.caller.address, self.caller.wake(timer))
+                } else {
+                    (self.phones[who].address, self.phones[who].wake(timer))
+                };
+                if vanishes {
+                    self.tell(|| format!("{address} vanishes"));
+                    for round in 1..10 {
+                        self.after(Duration::from_secs(300 * round), Happening::Silence(address.ip()));
+                    }
+                }
+                self.carry_out(who, address, doing);
+            }
+            Happening::Answer(input) => self.input(*input)?,
+            Happening::Stored(write, token) => {
+                self.watch.stored(&write)?;
+                self.input(Input::Written { token, result: Ok(()) })?;
+            }
+            Happening::Silence(ip) => {
+                let silent: Vec<MediaId> = self
+                    .peers
+                    .iter()
+                    .filter(|(media, peer)| **peer == ip && self.watch.is_bridged(**media))
+                    .map(|(media, _)| *media)
+                    .collect();
+                for media in silent {
+                    self.input(Input::MediaSilent { media })?;
+                }
+            }
+            Happening::Unregister => {
+                for client in 0..self.plan.clients.len() {
+                    self.input(Input::ClientChanged { login: format!("c{client}"), deleted: true })?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn carry_out(&mut self, who: usize, from: SocketAddr, doing: Doing) {
+        for bytes in doing.sends {
+            self.travel(|bytes| Happening::ToAgent { from, bytes }, bytes.into());
+        }
+        for (delay, timer) in doing.timers {
+            self.after(Duration::from_millis(delay), Happening::Wake { who, timer });
+        }
+    }
+
+    fn input(&mut self, input: Input) -> Result<(), String> {
+        let now = self.moment();
+        self.agent.handle(now, input);
+        while let Some(action) = self.agent.poll_action() {
+            self.watch.said(&action, self.now, now.unix_ms)?;
+            self.act(action);
+        }
+        Ok(())
+    }
+
+    fn act(&mut self, action: Action) {
+        match action {
+            Action::Transmit(transmit) => {
+                let to = transmit.flow.remote();
+                self.tell(|| format!("edge -> {to}  {}", summary(&transmit.payload)));
+                self.travel(|bytes| Happening::ToPhone { to, bytes }, transmit.payload);
+            }
+            Action::Connect { connection, .. } => {
+                self.answer(1, Input::FlowClosed { connection });
+            }
+            Action::Resolve { token, .. } => self.answer(1, Input::Resolved { token, targets: Vec::new() }),
+            Action::LookupClient { token, login } => {
+                let known = login.strip_prefix('c').and_then(|number| number.parse::<usize>().ok());
+                let entry = known.filter(|client| *client < self.plan.clients.len()).map(|_| ClientEntry {
+                    login,
+                    ha1_md5: "0".repeat(32),
+                    ha1_sha256: "0".repeat(64),
+                    voice: None,
+                    enabled: true,
+                });
+                self.answer(2, Input::Client { token, result: Ok(entry) });
+            }
+            Action::LookupNumber { token, number } => {
+                let entry = (number == "1000").then(|| NumberEntry {
+                    number,
+                    voice: Some(Application {
+                        document: DocumentRef { url: "http://web/voice".into(), method: Method::Post },
+                        fallback: None,
+                    }),
+                });
+                self.answer(2, Input::Number { token, result: Ok(entry) });
+            }
+            Action::WriteBinding { token, .. } => self.answer(2, Input::Written { token, result: Ok(()) }),
+            Action::WriteCall { token, write } => {
+                self.tell(|| format!("write {write:?}"));
+                let delay = Duration::from_millis(self.dice.between(0, self.plan.store_delay));
+                if self.dice.chance(self.plan.store_fails) {
+                    let input = Input::Written { token, result: Err(StoreError::Unavailable) };
+                    self.after(delay, Happening::Answer(Box::new(input)));
+                } else {
+                    self.after(delay, Happening::Stored(Box::new(write), token));
+                }
+            }
+            Action::Evaluate { token, request } => {
+                let plan = self.plan.document(&request.document.url);
+                self.tell(|| format!("fetch {} for {}", request.document.url, request.call_sid));
+                let outcome = plan.program.map_or(Outcome::Failed, Outcome::Program);
+                let response = Response { outcome, cookies: request.cookies, notices: Vec::new() };
+                let result = if plan.broken { Err("broken".to_owned()) } else { Ok(response) };
+                self.answer(plan.delay, Input::Evaluated { token, result });
+            }
+            Action::Deliver { token, event } => {
+                self.tell(|| format!("event {} {:?} of {}", event.sequence, event.kind, event.leg));
+                let accepted = !self.dice.chance(self.plan.handover_fails);
+                let delay = self.dice.between(1, 2000);
+                self.answer(delay, Input::HandedOver { token, accepted });
+            }
+            Action::Media(media) => {
+                if let MediaAction::Peer { media, rtp: Some(rtp), .. } = &media {
+                    self.peers.insert(*media, rtp.ip());
+                }
+                if let MediaAction::Close { media, .. } = &media {
+                    self.peers.remove(media);
+                }
+                self.tell(|| format!("{media:?}"));
+            }
+            Action::Log { message, .. } => self.tell(|| format!("log {message}")),
+            Action::Notify { .. } | Action::Count { .. } | Action::Close { .. } => {}
+        }
+    }
+
+    fn answer(&mut self, milliseconds: u64, input: Input) {
+        self.after(Duration::from_millis(milliseconds), Happening::Answer(Box::new(input)));
+    }
+}
+
+fn summary(bytes: &[u8]) -> String {
+    Text::read(bytes).map_or_else(
+        || String::from_utf8_lossy(bytes).into_owned(),
+        |text| {
+            let reason = text.get("Reason").map(|reason| format!("  Reason: {reason}")).unwrap_or_default();
+            format!("{}  [{} {}]{reason}", text.start, text.call_id(), text.get("CSeq").unwrap_or_default())
+        },
+    )
+}
