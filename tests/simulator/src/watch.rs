@@ -130,7 +130,7 @@ impl Watch {
     fn transmitted(&mut self, to: SocketAddr, bytes: &[u8], at: Duration) -> Result<(), Fault> {
         let text = Text::read(bytes).ok_or_else(|| format!("sent what cannot be read: {bytes:?}"))?;
         if Some(to) == self.caller {
-            return self.to_caller(&text, at);
+            return self.said_to_caller(&text, at);
         }
         if !self.phones.contains(&to) {
             return Err(format!("sent to {to}, where nobody is registered: {}", text.start));
@@ -204,7 +204,7 @@ impl Watch {
         Ok(())
     }
 
-    fn to_caller(&mut self, text: &Text, at: Duration) -> Result<(), Fault> {
+    fn said_to_caller(&mut self, text: &Text, at: Duration) -> Result<(), Fault> {
         if let Some(status) = text.status() {
             let (cseq, method) = text.cseq();
             if (cseq, method) == (1, "INVITE") && status >= 200 {
@@ -332,10 +332,8 @@ impl Watch {
 
     fn media(&mut self, action: &MediaAction) -> Result<(), Fault> {
         match action {
-            MediaAction::Open { media, .. } => {
-                if !self.open.insert(*media) {
-                    return Err(format!("{media:?} opened twice"));
-                }
+            MediaAction::Open { media, .. } if !self.open.insert(*media) => {
+                return Err(format!("{media:?} opened twice"));
             }
             MediaAction::Bridge { a, b, .. } => {
                 for (one, other) in [(a, b), (b, a)] {
