@@ -3,6 +3,7 @@
 mod cancel;
 mod client;
 mod layer;
+mod random;
 mod server;
 
 use std::net::SocketAddr;
