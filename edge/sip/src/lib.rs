@@ -8,9 +8,11 @@
 //! - [`flow`]: the network path of a message.
 //! - [`digest`]: challenges and credentials, both sides.
 //! - [`registrar`]: binding rules.
+//! - [`dialog`]: the state of dialogs.
 //! - [`transaction`]: client and server transactions.
 
 pub mod build;
+pub mod dialog;
 pub mod digest;
 pub mod flow;
 pub mod framing;
