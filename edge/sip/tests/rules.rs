@@ -295,6 +295,9 @@ fn malformed_addresses() {
         "<sip:b@example.com:99999>",
         "<sip:a@b@example.com>",
         "<b@example.com>",
+        "<sip:b@example.com>;tag=",
+        "<sip:b@example.com>;tag",
+        "<sip:b@example.com>;a=<b",
         "<>",
         "",
     ] {

@@ -61,6 +61,14 @@ fn different() {
     }
 }
 
+/// Parameters may not be repeated (RFC 3261 §19.1.1) and do not come in hundreds; both are compared without surprise.
+#[test]
+fn odd_parameters_compare() {
+    assert!(same("sip:h;maddr=a;maddr=b", "sip:h;maddr=a;maddr=b"));
+    let many = format!("sip:h{}", ";a=b".repeat(40));
+    assert!(same(&many, &many) && !same(&many, "sip:h"));
+}
+
 #[test]
 fn parts() {
     let uri = Uri::parse("sips:al%20ice;x:pw@Example.COM:5061;transport=tcp;lr;a=b?Subject=x&y=z").unwrap();

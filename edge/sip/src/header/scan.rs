@@ -245,8 +245,14 @@ fn is_param_value(value: &[u8]) -> bool {
         // `;rport=` and the like come from real devices.
         [] => true,
         [b'"', ..] => quoted_len(value) == Some(value.len()),
-        _ => value.iter().all(|byte| !is_lws(*byte) && !matches!(byte, b'"' | b',' | b';' | 0..=0x1f | 0x7f)),
+        // A URN in `<>` without quotes is a common slip in +sip.instance. A lone angle would change where lists split.
+        [b'<', inner @ .., b'>'] => is_plain(inner),
+        _ => is_plain(value),
     }
+}
+
+fn is_plain(value: &[u8]) -> bool {
+    value.iter().all(|byte| !matches!(byte, b'"' | b',' | b';' | b'<' | b'>' | 0..=b' ' | 0x7f))
 }
 
 /// Iterator over [`Params`].

@@ -97,7 +97,8 @@ impl Message {
         }
         for (address, reason) in [(self.from(), "Malformed From"), (self.to(), "Malformed To")] {
             let address = address.ok_or((400, reason))?;
-            if !address.params.is_well_formed() || !has_sound_uri(&address) {
+            let tagless = address.params.has("tag") && address.tag().is_none();
+            if !address.params.is_well_formed() || !has_sound_uri(&address) || tagless {
                 return Err((400, reason));
             }
         }

@@ -2,13 +2,20 @@
 
 use super::{Scheme, Uri, escape};
 
+/// Parameters of a URI that is compared part by part.
+const MOST_PARAMS: usize = 32;
+
 impl Uri<'_> {
     /// Equivalence by RFC 3261 §19.1.4: scheme, host, names and values of parameters without regard to case; user and
     /// password with; an escape equals its character unless that is reserved; ports must both stand or both be absent;
     /// `user`, `ttl`, `method`, `maddr` and `transport` count even if only one URI has them, other parameters only if
     /// both do; headers always count. URIs of other schemes are compared as text, `tel:` by RFC 3966 §4 in part
-    /// (visual separators do not count).
+    /// (visual separators do not count). A URI with more than 32 parameters equals its own text only: comparing takes
+    /// the square of their number.
     pub fn is_equivalent(&self, other: &Uri<'_>) -> bool {
+        if self.text == other.text {
+            return true;
+        }
         if self.scheme != other.scheme {
             return false;
         }
@@ -38,6 +45,9 @@ impl Uri<'_> {
     fn same_params(&self, other: &Uri<'_>) -> bool {
         /// These count even where only one side has them (RFC 3261 §19.1.4; RFC 3966 §4 for the last two).
         const ALWAYS: [&str; 7] = ["user", "ttl", "method", "maddr", "transport", "ext", "phone-context"];
+        if self.params().count().max(other.params().count()) > MOST_PARAMS {
+            return false;
+        }
         let one_way = |a: &Uri<'_>, b: &Uri<'_>| {
             a.params().all(|(name, value)| {
                 let matching = b.params().find(|(each, _)| same_text(each, name, true));
