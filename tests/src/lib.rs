@@ -7,6 +7,7 @@
 
 pub mod baresip;
 pub mod edge;
+pub mod load;
 pub mod sipp;
 pub mod tally;
 pub mod web;
