@@ -25,6 +25,8 @@ mod program;
 mod screening;
 mod sid;
 pub mod signals;
+#[cfg(test)]
+mod tests;
 
 pub use call::{Call, Reaches};
 pub use date::rfc2822;
