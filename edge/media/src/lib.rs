@@ -1,5 +1,16 @@
 //! RTP, RTCP, SDP offers and answers, G.711 and DTMF, as plain data and functions: the shell owns sockets and pacing.
+//!
+//! - [`sdp`]: what each dialog offers and answers.
+//! - [`payload`]: payload numbers rewritten between two dialogs.
+//! - [`relay`]: whom a stream is taken from and sent to; silence.
+//! - [`rtp`], [`rtcp`], [`events`]: packets.
+//! - [`g711`], [`tone`]: sound of our own.
 
+pub mod events;
 pub mod g711;
 pub mod payload;
+pub mod relay;
+pub mod rtcp;
+pub mod rtp;
 pub mod sdp;
+pub mod tone;
