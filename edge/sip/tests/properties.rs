@@ -1,6 +1,6 @@
 //! Properties over arbitrary and over damaged messages.
 
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, clippy::expect_used)]
 
 use bytes::Bytes;
 use proptest::prelude::*;
