@@ -1,5 +1,6 @@
 //! The SIP edge: sockets, task wiring, adapters, configuration, metrics and drain.
 
+pub mod adapters;
 pub mod config;
 pub mod media;
 pub mod net;
