@@ -4,3 +4,4 @@
 pub mod action;
 pub mod agent;
 pub mod control;
+pub(crate) mod ua;

@@ -4,18 +4,61 @@
 //! After each [`Agent::handle`] the caller takes every action with [`Agent::poll_action`] until it gives `None`,
 //! then sleeps until [`Agent::next_timeout`] or the next input. Calling `handle` with actions left is a fault of the
 //! caller (asserted in debug builds), since actions are to be done in order.
+//!
+//! # Shape
+//! [`core`] holds what everything here works with. A message goes through the transaction layer; a request outside
+//! dialogs to [`inbound`], one within a dialog to its [`Call`](crate::ua::Call), a response to the owner of its
+//! transaction. What that tells control of the call is handed in, and what control commands is carried out, in
+//! [`outputs`].
 
+mod abuse;
+mod checks;
 mod config;
+pub(crate) mod core;
+mod directory;
+pub(crate) mod hop;
+pub(crate) mod inbound;
+mod keepalive;
+mod outputs;
+pub(crate) mod register;
+pub(crate) mod slab;
+pub(crate) mod timers;
 
-use std::collections::VecDeque;
+#[cfg(test)]
+#[allow(clippy::disallowed_methods)] // An instant to count from can only be had so.
+mod tests;
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::Instant;
 
-use rand_chacha::ChaCha12Rng;
-use rand_chacha::rand_core::SeedableRng;
+use bytes::Bytes;
+use ringfork_sip::build::ResponseBuilder;
+use ringfork_sip::digest;
+use ringfork_sip::flow::{Flow, Transmit};
+use ringfork_sip::message::{Fault, Message};
+use ringfork_sip::transaction::{ClientKey, TransactionEvent, reply_flow};
 
 pub use config::{AgentConfig, Caps, DigestPolicy, Listener, Transport, Trunk};
 
-use crate::action::{Action, BindingRecord, Input, Now, Ports};
+use self::abuse::Abuse;
+use self::core::{Core, Owner, Pending, Request, Timer};
+use self::directory::Cache;
+use self::hop::Waiter;
+use self::keepalive::KeepAlive;
+use self::slab::Slab;
+use self::timers::TimerId;
+use crate::action::{Action, BindingRecord, ClientEntry, Input, LogLevel, Now, NumberEntry, Ports, Token};
+use crate::control::CallConfig;
+use crate::control::signals::CallInput;
+use crate::ua::Call;
+use crate::ua::exchange::Outcome;
+
+/// How long a nonce of ours may be used, milliseconds.
+const NONCE_VALIDITY_MS: u64 = 300_000;
+/// How many nonces' use counts are kept.
+const NONCES: usize = 200_000;
 
 /// Sizes of the agent's tables, for metrics and tests.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -32,54 +75,421 @@ pub struct Gauges {
     pub bindings: usize,
     /// Port pairs lent by [`Ports`].
     pub leased_ports: usize,
-    /// Bytes and entries nobody waits for any more must be zero here once all calls are over: pending requests.
+    /// Requests to the shell without an answer.
     pub waiting: usize,
+    /// Timers of the agent (not those of transactions).
+    pub timers: usize,
 }
 
 /// The whole core of an edge.
 pub struct Agent<P: Ports> {
-    #[allow(dead_code)]
-    config: AgentConfig,
-    #[allow(dead_code)]
-    random: ChaCha12Rng,
-    #[allow(dead_code)]
-    ports: P,
-    actions: VecDeque<Action>,
-    gauges: Gauges,
+    core: Core<P>,
+    calls: Slab<Box<Call>>,
+    control: Arc<CallConfig>,
+    digest: digest::Server,
+    clients: Cache<ClientEntry>,
+    numbers: Cache<NumberEntry>,
+    abuse: Abuse,
+    keepalive: KeepAlive,
+    registering: HashMap<u64, register::Registering>,
+    probes: HashMap<(String, String), TimerId>,
+    bindings_due: Option<TimerId>,
+    /// Streams by number, since a stream's end is told by number alone.
+    streams: HashMap<u64, Flow>,
+    draining: bool,
+    lease: bool,
 }
 
 impl<P: Ports> Agent<P> {
     /// An agent with the bindings that the store held when this edge started. The same seed and inputs give the
-    /// same actions.
+    /// same actions. Take the first actions before the first input.
     pub fn new(config: AgentConfig, seed: [u8; 32], ports: P, now: Now, bindings: Vec<BindingRecord>) -> Self {
-        let _ = (now, bindings);
-        Agent {
-            config,
-            random: ChaCha12Rng::from_seed(seed),
-            ports,
-            actions: VecDeque::new(),
-            gauges: Gauges::default(),
-        }
+        let offer = match config.digest {
+            DigestPolicy::Both => digest::Offer::Both,
+            DigestPolicy::Md5 => digest::Offer::Md5,
+        };
+        let control = Arc::new(CallConfig {
+            account_sid: config.account_sid.clone(),
+            trunk_caller_id: config.trunk.as_ref().and_then(|trunk| trunk.caller_id.clone()),
+        });
+        let mut agent = Agent {
+            calls: Slab::default(),
+            control,
+            digest: digest::Server::new(config.domain.as_str(), &config.nonce_key, offer, NONCE_VALIDITY_MS, NONCES),
+            clients: Cache::new(config.caps.cached_clients),
+            numbers: Cache::new(config.caps.cached_clients),
+            abuse: Abuse::new(config.abuse_limit, config.caps.sources),
+            keepalive: KeepAlive::default(),
+            registering: HashMap::new(),
+            probes: HashMap::new(),
+            bindings_due: None,
+            streams: HashMap::new(),
+            draining: false,
+            lease: true,
+            core: Core::new(config, seed, ports, now),
+        };
+        agent.load(bindings);
+        agent.core.flush();
+        agent
     }
 
     /// Tells the agent what happened. See the drain rule.
     pub fn handle(&mut self, now: Now, input: Input) {
-        debug_assert!(self.actions.is_empty(), "drain poll_action before the next handle");
-        let _ = (now, input);
+        debug_assert!(self.core.actions.is_empty(), "drain poll_action before the next handle");
+        self.core.now = now;
+        match input {
+            Input::Packet { flow, payload } => self.on_packet(flow, payload),
+            Input::Unframed { flow, head } => self.on_unframed(flow, head),
+            Input::Connected { connection, flow } => {
+                self.streams.insert(connection, flow);
+                let waiters = self.core.stream_opened(connection, flow);
+                self.on_stream(waiters, Some(flow));
+            }
+            Input::FlowClosed { connection } => self.on_flow_closed(connection),
+            Input::Resolved { token, targets } => match self.core.pending.remove(&token) {
+                Some(Pending::LegTargets { call, leg }) => {
+                    if let Some(call) = self.calls.get_mut(call) {
+                        call.leg_located(&mut self.core, leg, targets);
+                    }
+                    self.pump(call);
+                }
+                Some(Pending::Route(deferred)) => self.core.route_resolved(*deferred, &targets),
+                _ => {}
+            },
+            Input::Client { token, result } => {
+                let found = result.map(|entry| {
+                    entry.map(|entry| {
+                        let login = entry.login.clone();
+                        self.clients.put(now.instant, &login, entry)
+                    })
+                });
+                if let Some(Pending::Request(waiting)) = self.core.pending.remove(&token) {
+                    self.client_found(*waiting, found);
+                }
+            }
+            Input::Number { token, result } => {
+                if let Some(Pending::Number(waiting, asked)) = self.core.pending.remove(&token) {
+                    let found = result.map(|entry| entry.map(|entry| self.numbers.put(now.instant, &asked, entry)));
+                    self.number_found(*waiting, found);
+                }
+            }
+            Input::Written { token, result } => match self.core.pending.remove(&token) {
+                Some(Pending::Control { call, ticket }) => self.tell(call, CallInput::Written { ticket, result }),
+                Some(Pending::Binding(serial)) => self.binding_written(serial, result),
+                _ => {}
+            },
+            Input::Evaluated { token, result } => {
+                if let Some((call, ticket)) = self.answer_to_control(token) {
+                    self.tell(call, CallInput::Evaluated { ticket, result });
+                }
+            }
+            Input::HandedOver { token, accepted } => {
+                if let Some((call, ticket)) = self.answer_to_control(token) {
+                    self.tell(call, CallInput::HandedOver { ticket, accepted });
+                }
+            }
+            Input::ClientChanged { login, deleted } => {
+                self.clients.forget(&login);
+                if deleted {
+                    self.end_bindings_of(&login);
+                }
+            }
+            Input::NumberChanged { number } => {
+                let plain = number.trim_start_matches('+');
+                self.numbers.retain(|name, entry| entry.number != number && name.trim_start_matches('+') != plain);
+            }
+            Input::MediaSilent { media } => self.on_silence(media),
+            Input::Lease { held } => self.lease = held,
+            Input::Drain => self.draining = true,
+            Input::Timeout => {
+                self.core.txns.handle_timeout(now.instant);
+                while let Some(timer) = self.core.timers.pop_due(now.instant) {
+                    self.on_timer(timer);
+                }
+            }
+        }
+        self.run();
+    }
+
+    fn answer_to_control(&mut self, token: Token) -> Option<(slab::Key, crate::control::signals::Ticket)> {
+        match self.core.pending.remove(&token)? {
+            Pending::Control { call, ticket } => Some((call, ticket)),
+            _ => None,
+        }
     }
 
     /// The next thing to do, in order.
     pub fn poll_action(&mut self) -> Option<Action> {
-        self.actions.pop_front()
+        self.core.actions.pop_front()
     }
 
     /// When [`Input::Timeout`] is due; `None`: nothing is waited for.
     pub fn next_timeout(&mut self) -> Option<Instant> {
-        None
+        self.core.txns.poll_timeout().into_iter().chain(self.core.timers.next()).min()
     }
 
     /// Sizes of its tables.
     pub fn gauges(&self) -> Gauges {
-        self.gauges
+        Gauges {
+            calls: self.calls.iter().filter(|(_, call)| !call.finished).count(),
+            legs: self.calls.iter().map(|(_, call)| call.live_legs()).sum(),
+            transactions: self.core.txns.clients() + self.core.txns.servers(),
+            dialogs: self.core.dialogs.len(),
+            bindings: self.core.bindings.len(),
+            leased_ports: self.core.leased(),
+            waiting: self.core.pending.len() + self.core.streams.opening(),
+            timers: self.core.timers.len(),
+        }
+    }
+
+    /// Takes what the transaction layer has to say until it is silent.
+    fn run(&mut self) {
+        loop {
+            self.core.flush();
+            if let Some(event) = self.core.txns.poll_event() {
+                self.on_event(event);
+            } else if let Some(owner) = self.core.failed.pop_front() {
+                self.on_lost(owner, false);
+            } else {
+                return;
+            }
+        }
+    }
+
+    // ---- packets ----
+
+    fn on_packet(&mut self, flow: Flow, payload: Bytes) {
+        let registered = self.keepalive.touch(self.core.now.instant, &flow);
+        if let Flow::Tcp { connection, .. } = flow {
+            self.streams.entry(connection).or_insert(flow);
+        }
+        if payload.iter().all(|byte| matches!(byte, b'\r' | b'\n' | 0)) {
+            // RFC 5626 §3.5.1: a double CRLF on a stream is answered with one.
+            if flow.is_reliable() && payload.len() >= 4 {
+                let payload = Bytes::from_static(b"\r\n");
+                self.core.actions.push_back(Action::Transmit(Transmit { flow, payload }));
+            }
+            return;
+        }
+        let source = flow.remote().ip();
+        let message = match Message::parse_valid(payload) {
+            Ok(message) => message,
+            Err(fault) => return self.on_fault(flow, &fault, registered),
+        };
+        if message.is_request()
+            && message.to_tag().is_none()
+            && self.abuse.is_blocked(self.core.now.instant, source)
+            && !self.is_registered(registered, &flow)
+        {
+            return self.core.count("dropped_requests_total", "abuse");
+        }
+        self.core.txns.handle_message(self.core.now.instant, flow, message);
+    }
+
+    fn is_registered(&self, watched: bool, flow: &Flow) -> bool {
+        watched || self.core.bindings.of_flow(flow).next().is_some()
+    }
+
+    /// A message that cannot be processed: refused where it can be answered.
+    fn on_fault(&mut self, flow: Flow, fault: &Fault, registered: bool) {
+        let source = flow.remote();
+        if self.abuse.is_blocked(self.core.now.instant, source.ip()) && !self.is_registered(registered, &flow) {
+            return self.core.count("dropped_requests_total", "abuse");
+        }
+        // An unknown method or version is readable.
+        if !matches!(fault.status, 501 | 505) {
+            self.offend(source.ip(), "unreadable");
+        }
+        let tag = format!("{:016x}", self.core.random_u64());
+        if let (Some(request), Some(builder)) = (fault.answerable(), ResponseBuilder::for_fault(fault, source, &tag)) {
+            let to = reply_flow(flow, request);
+            self.core.txns.send_stateless(to, builder.build());
+        }
+    }
+
+    fn on_unframed(&mut self, flow: Flow, head: Bytes) {
+        match Message::parse_valid(head) {
+            Err(fault) => self.on_fault(flow, &fault, false),
+            Ok(_) => self.offend(flow.remote().ip(), "unreadable"),
+        }
+        self.core.flush();
+        self.core.actions.push_back(Action::Close { flow });
+    }
+
+    /// Counts an offence against `--abuse-limit`.
+    fn offend(&mut self, source: IpAddr, what: &'static str) {
+        self.core.count("offences_total", what);
+        if self.abuse.offence(self.core.now.instant, source) {
+            self.core.count("sources_blocked_total", "");
+            self.core.log(LogLevel::Warn, None, format!("{source} is ignored for 10 s: too many offences"));
+        }
+    }
+
+    // ---- transactions ----
+
+    fn on_event(&mut self, event: TransactionEvent) {
+        match event {
+            TransactionEvent::Request { key, flow, source, message } => {
+                self.on_request(Request { key, flow, source, message });
+            }
+            TransactionEvent::Cancelled { key, .. } => self.on_cancelled(key),
+            TransactionEvent::Ack { message, .. } => self.on_ack(&message),
+            TransactionEvent::Unacknowledged { .. } => {}
+            TransactionEvent::Response { key, message } => self.on_response(key, &message),
+            TransactionEvent::Timeout { key } => {
+                if let Some(owner) = self.core.owners.remove(&key) {
+                    self.on_lost(owner, true);
+                }
+            }
+            TransactionEvent::TransportError { key } => {
+                if let Some(owner) = self.core.owners.remove(&key) {
+                    self.on_lost(owner, false);
+                }
+            }
+            TransactionEvent::Terminated { key } => {
+                self.core.owners.remove(&key);
+            }
+        }
+    }
+
+    fn on_ack(&mut self, message: &Message) {
+        let tag = message.to_tag().and_then(|tag| u64::from_str_radix(tag, 16).ok());
+        let Some((key, party)) = tag.and_then(|tag| self.core.dialogs.get(&tag)).copied() else { return };
+        if let Some(call) = self.calls.get_mut(key) {
+            call.on_ack(&mut self.core, party, message);
+        }
+        self.pump(key);
+    }
+
+    fn on_response(&mut self, key: ClientKey, message: &Message) {
+        let Some(code) = message.status() else { return };
+        let Some(owner) = self.core.owners.remove(&key) else { return };
+        let provisional = code < 200;
+        match owner {
+            Owner::Leg { call, leg } => {
+                if provisional {
+                    self.core.owners.insert(key, Owner::Leg { call, leg });
+                }
+                if let Some(call) = self.calls.get_mut(call) {
+                    call.on_leg_response(&mut self.core, leg, key, message);
+                }
+                self.pump(call);
+            }
+            Owner::Answered(mut answered) => {
+                if (200..300).contains(&code) {
+                    answered.on_success(&mut self.core, message);
+                }
+                self.core.owners.insert(key, Owner::Answered(answered));
+            }
+            Owner::Abandoned(mut abandoned) => {
+                if (200..300).contains(&code) {
+                    abandoned.on_success(&mut self.core, message);
+                }
+                if code < 300 {
+                    self.core.owners.insert(key, Owner::Abandoned(abandoned));
+                }
+            }
+            Owner::Dialog { call, party, serial } if provisional => {
+                self.core.owners.insert(key, Owner::Dialog { call, party, serial });
+            }
+            Owner::Dialog { call, party, serial } => {
+                if let Some(call) = self.calls.get_mut(call) {
+                    call.on_outcome(&mut self.core, party, serial, Outcome::Response(key, message));
+                }
+                self.pump(call);
+            }
+            owner @ (Owner::KeepAlive(_) | Owner::Probe { .. }) if provisional => {
+                self.core.owners.insert(key, owner);
+            }
+            Owner::KeepAlive(flow) => self.keepalive_answered(flow, true),
+            Owner::Probe { aor, key } => self.probe_answered(aor, key),
+        }
+    }
+
+    /// A request of ours got no final response: in time (`timeout`), or because it could not be sent.
+    fn on_lost(&mut self, owner: Owner, timeout: bool) {
+        match owner {
+            Owner::Leg { call, leg } => {
+                if let Some(call) = self.calls.get_mut(call) {
+                    if timeout {
+                        call.leg_timed_out(&mut self.core, leg);
+                    } else {
+                        call.leg_failed(&mut self.core, leg);
+                    }
+                }
+                self.pump(call);
+            }
+            Owner::Dialog { call, party, serial } => {
+                if let Some(call) = self.calls.get_mut(call) {
+                    let outcome = if timeout { Outcome::Timeout } else { Outcome::Unsent };
+                    call.on_outcome(&mut self.core, party, serial, outcome);
+                }
+                self.pump(call);
+            }
+            Owner::KeepAlive(flow) => self.keepalive_answered(flow, false),
+            Owner::Answered(_) | Owner::Abandoned(_) | Owner::Probe { .. } => {}
+        }
+    }
+
+    // ---- flows ----
+
+    fn on_stream(&mut self, waiters: Vec<Waiter>, flow: Option<Flow>) {
+        for waiter in waiters {
+            if let Waiter::Leg { call, leg } = waiter {
+                if let Some(call) = self.calls.get_mut(call) {
+                    call.leg_stream(&mut self.core, leg, flow);
+                }
+                self.pump(call);
+            }
+        }
+    }
+
+    fn on_flow_closed(&mut self, connection: u64) {
+        let waiters = self.core.stream_closed(connection);
+        self.on_stream(waiters, None);
+        if let Some(flow) = self.streams.remove(&connection) {
+            self.end_flow(&flow);
+            self.core.flush();
+            self.core.txns.handle_flow_failed(self.core.now.instant, flow);
+        }
+    }
+
+    // ---- time ----
+
+    fn on_timer(&mut self, timer: Timer) {
+        match timer {
+            Timer::Control(key) => {
+                if let Some(call) = self.calls.get_mut(key) {
+                    call.wake = None;
+                }
+                self.tell(key, CallInput::Timeout);
+            }
+            Timer::Ring(key) => self.with_call(key, |call, core| call.ring(core)),
+            Timer::CallerExpires(key) => self.with_call(key, |call, _| call.caller_gave_up()),
+            Timer::Reliable(key) => self.with_call(key, |call, core| call.repeat_reliable(core)),
+            Timer::Unacked(key, party) => self.with_call(key, |call, core| call.on_unacked(core, party)),
+            Timer::Session(key, party) => self.with_call(key, |call, core| call.on_session_timer(core, party)),
+            Timer::Glare(key, party) => self.with_call(key, |call, core| call.after_glare(core, party)),
+            Timer::NoResponse(key, leg) => self.with_call(key, |call, core| call.leg_silent(core, leg)),
+            Timer::KeepAlive(flow) => self.keepalive_due(flow),
+            Timer::Bindings => self.bindings_are_due(),
+            Timer::Probe { aor, key } => self.probe_failed(aor, key),
+            Timer::Connecting(connection) => self.on_flow_closed(connection),
+            Timer::Registering(serial) => self.register_failed(serial),
+        }
+    }
+
+    fn with_call(&mut self, key: slab::Key, act: impl FnOnce(&mut Call, &mut Core<P>)) {
+        if let Some(call) = self.calls.get_mut(key) {
+            act(call, &mut self.core);
+        }
+        self.pump(key);
+    }
+
+    /// Neither RTP nor RTCP from a party for too long (issue: 300 s, not on hold).
+    fn on_silence(&mut self, media: crate::action::MediaId) {
+        let found = self.calls.iter().find_map(|(key, call)| Some((key, call.party_of(media)?)));
+        let Some((key, party)) = found else { return };
+        self.with_call(key, |call, core| call.on_silence(core, party));
     }
 }

@@ -168,6 +168,12 @@ impl Session {
         Some(Terms { codecs, direction: audio.direction, ptime: audio.ptime, maxptime: audio.maxptime })
     }
 
+    /// What we said last and the party took: an offer of these is a refresh. `None` before an exchange was completed.
+    pub fn local_terms(&self) -> Option<Terms> {
+        let agreed = self.agreed.as_ref()?;
+        Some(agreed.local.clone())
+    }
+
     /// What was agreed: codecs in the order of preference. Empty before an exchange was completed.
     pub fn codecs(&self) -> impl Iterator<Item = &AgreedCodec> {
         self.agreed.iter().flat_map(|agreed| agreed.codecs.iter())

@@ -1,0 +1,4 @@
+//! Whole calls through the agent, packet by packet.
+
+mod calls;
+pub mod net;

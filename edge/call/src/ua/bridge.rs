@@ -1,0 +1,96 @@
+//! The caller and one leg joined: the media relayed, and both dialogs brought to the same codecs and directions.
+
+use ringfork_media::payload::PayloadMap;
+use ringfork_media::sdp::{Direction, Session as Sdp};
+use ringfork_sip::message::Method;
+
+use super::Call;
+use super::session::{Phase, Purpose, Session};
+use crate::action::{Action, MediaAction, Ports};
+use crate::agent::core::{Core, Party};
+use crate::control::signals::LegId;
+
+impl Call {
+    /// Joins caller and leg.
+    pub fn bridge<P: Ports>(&mut self, core: &mut Core<P>, leg: LegId) {
+        self.bridge = Some(leg);
+        self.relay(core);
+        self.align(core);
+    }
+
+    /// Tells the media shell to relay, with the payload numbers as they are now.
+    pub fn relay<P: Ports>(&self, core: &mut Core<P>) {
+        let Some(leg) = self.bridge.and_then(|leg| self.session(Party::Leg(leg))) else { return };
+        let caller = &self.caller.session;
+        let (Some(a), Some(b)) = (&caller.media, &leg.media) else { return };
+        core.actions.push_back(Action::Media(MediaAction::Bridge {
+            a: a.id,
+            b: b.id,
+            a_to_b: PayloadMap::between(&caller.sdp, &leg.sdp),
+            b_to_a: PayloadMap::between(&leg.sdp, &caller.sdp),
+        }));
+    }
+
+    /// Takes caller and leg apart.
+    pub fn unbridge<P: Ports>(&mut self, core: &mut Core<P>) {
+        if self.bridge.take().is_some()
+            && let Some(media) = &self.caller.session.media
+        {
+            core.actions.push_back(Action::Media(MediaAction::Unbridge { media: media.id }));
+        }
+    }
+
+    /// Where the two dialogs of a bridge do not say the same, an offer of ours brings one to what the other has: a hold
+    /// from before the bridge, an answer in the caller's ACK that differs from the leg's. One at a time, and only while
+    /// no exchange is under way in either.
+    pub fn align<P: Ports>(&mut self, core: &mut Core<P>) {
+        let Some(leg) = self.bridge else { return };
+        let caller = &self.caller.session;
+        let Some(callee) = self.session(Party::Leg(leg)) else { return };
+        if !ready(caller) || !ready(callee) {
+            return;
+        }
+        let party = if callee.aligning > 0 && differs(&callee.sdp, &caller.sdp) {
+            Party::Leg(leg)
+        } else if caller.aligning > 0 && differs(&caller.sdp, &callee.sdp) {
+            Party::Caller
+        } else {
+            return;
+        };
+        let other = if party == Party::Caller { Party::Leg(leg) } else { Party::Caller };
+        let Some(terms) = self.session(other).and_then(|other| other.sdp.remote_terms()) else { return };
+        let Some(session) = self.session_mut(party) else { return };
+        session.aligning -= 1;
+        let body = session.sdp.make_offer(&terms);
+        session.send(core, Method::Invite, Purpose::Align, Some(body));
+    }
+
+    /// A digit by INFO is passed on (RCML.md part 2).
+    pub fn pass_info<P: Ports>(&mut self, core: &mut Core<P>, from: Party, content_type: &str, body: bytes::Bytes) {
+        let Some(other) = self.other(from).and_then(|other| self.session_mut(other)) else { return };
+        if other.phase == Phase::Live {
+            other.send_and_forget(core, Method::Info, content_type, body);
+        }
+    }
+}
+
+fn ready(session: &Session) -> bool {
+    session.is_idle() && session.glare.is_none() && session.sdp.is_agreed()
+}
+
+/// Whether `here` should be offered what the party of `there` said: its direction goes further or less far than what
+/// was agreed here, or a codec that may come from here is not understood there.
+fn differs(here: &Sdp, there: &Sdp) -> bool {
+    let (Some(here_says), Some(there_says)) = (says(here), says(there)) else { return false };
+    if there_says.and(here_says.reversed()) != here.direction() {
+        return true;
+    }
+    here.codecs()
+        .filter(|ours| ours.codec.is_speech())
+        .any(|ours| !there.codecs().any(|theirs| theirs.codec.same_format(&ours.codec)))
+}
+
+/// The direction that a dialog's party said last.
+fn says(sdp: &Sdp) -> Option<Direction> {
+    Some(sdp.remote()?.audio().direction)
+}
