@@ -241,6 +241,7 @@ impl Bench {
         while let Some(due) = self.call.next_timeout().filter(|due| *due <= until) {
             self.set(due.max(self.now.instant));
             self.input(CallInput::Timeout);
+            assert!(self.call.next_timeout().is_none_or(|next| next > self.now.instant), "woken for nothing");
         }
         self.set(until);
     }
