@@ -11,4 +11,4 @@ mod writer;
 
 pub use reason::reason_phrase;
 pub use request::RequestBuilder;
-pub use response::{ResponseBuilder, response_target};
+pub use response::{ResponseBuilder, response_target, via_target};

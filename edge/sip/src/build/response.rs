@@ -163,7 +163,11 @@ fn write_top_via(writer: &mut Writer, via: &Via<'_>, source: SocketAddr) {
 /// `rport` was asked for (RFC 3581 §4) or the Via's host is not that address (a NAT or a name), else to the Via's port
 /// (RFC 3261 §18.2.2). `maddr` is not honoured: a response would go to an address of the sender's choice.
 pub fn response_target(request: &Message, source: SocketAddr) -> SocketAddr {
-    let Some(via) = request.top_via() else { return source };
+    request.top_via().map_or(source, |via| via_target(&via, source))
+}
+
+/// [`response_target`] of a request with this top Via.
+pub fn via_target(via: &Via<'_>, source: SocketAddr) -> SocketAddr {
     let asked = matches!(via.rport(), Some(Rport::Requested | Rport::Port(_)));
     if asked || via.host.ip().map(|host| host.to_canonical()) != Some(source.ip().to_canonical()) {
         return source;

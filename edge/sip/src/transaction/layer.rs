@@ -243,6 +243,8 @@ pub(super) fn arm(timers: &mut TimerQueue<Target>, arm: Arm, deadline: &mut u64,
     match arm {
         Arm::Keep => {}
         Arm::Stop => *deadline = NEVER,
+        // One that is set anew at the instant of its first setting (answered at once) waits already.
+        Arm::In(after) if *deadline == timers.deadline(after) => {}
         Arm::In(after) => *deadline = timers.set(after, target),
     }
 }

@@ -22,8 +22,9 @@ pub(super) struct Server {
     /// Where its responses go.
     flow: Flow,
     identity: Identity,
-    /// The most recent response; empty before the first one and where none will be repeated.
-    last: Bytes,
+    /// The most recent response; empty before the first one and where none will be repeated. A copy: builders leave room
+    /// to spare, which would lie there for as long as the response does.
+    last: Box<[u8]>,
     pub repeat_at: u64,
     pub expire_at: u64,
     invite: Option<Box<InviteExtra>>,
@@ -127,7 +128,7 @@ impl Transactions {
         let method = message.method()?;
         let of = if matches!(method, Method::Ack | Method::Cancel) { &Method::Invite } else { method };
         let identity = self.identities.of_transaction(message, &via, of)?;
-        Some((method.clone(), identity, wire::reply_flow(source, message)))
+        Some((method.clone(), identity, wire::reply_flow_of(source, &via)))
     }
 
     fn on_repeated(&mut self, key: Key) {
@@ -269,14 +270,14 @@ impl Transactions {
         };
         let payload = match step.send {
             ServerSend::Nothing => Bytes::new(),
-            ServerSend::Last => server.last.clone(),
+            ServerSend::Last => Bytes::copy_from_slice(&server.last),
             ServerSend::New => response.unwrap_or_default(),
             ServerSend::Trying => request.map(|(source, message)| wire::trying(&message, source)).unwrap_or_default(),
         };
         if !server.machine.repeats_response() {
-            server.last = Bytes::new();
+            server.last = Box::default();
         } else if step.send != ServerSend::Last && !payload.is_empty() {
-            server.last = wire::compact(&payload);
+            server.last = Box::from(&*payload);
         }
         if !payload.is_empty() {
             self.transmits.push_back(Transmit { flow: server.flow, payload });
@@ -297,7 +298,8 @@ impl Transactions {
         identity: Identity,
         invite: Option<Box<InviteExtra>>,
     ) -> Option<Key> {
-        let server = Server { machine, flow, identity, last: Bytes::new(), repeat_at: NEVER, expire_at: NEVER, invite };
+        let server =
+            Server { machine, flow, identity, last: Box::default(), repeat_at: NEVER, expire_at: NEVER, invite };
         let key = self.servers.insert(server)?;
         self.by_identity.insert(identity, key);
         if flow.is_reliable() {

@@ -86,6 +86,11 @@ impl<T: Copy> TimerQueue<T> {
         self.clock = self.clock.max(nanos(now.saturating_duration_since(self.origin)));
     }
 
+    /// When a timer set now would be due.
+    pub fn deadline(&self, after: Duration) -> u64 {
+        self.clock.saturating_add(nanos(after))
+    }
+
     /// Sets a timer from the noted time on, and returns its deadline, by which to recognise it.
     pub fn set(&mut self, after: Duration, target: T) -> u64 {
         let after = nanos(after);

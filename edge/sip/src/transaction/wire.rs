@@ -4,31 +4,38 @@ use std::fmt::Write;
 
 use bytes::{BufMut, Bytes, BytesMut};
 
-use crate::build::{RequestBuilder, ResponseBuilder, response_target};
+use crate::build::{RequestBuilder, ResponseBuilder, via_target};
 use crate::flow::Flow;
-use crate::header::HeaderName;
 use crate::header::via::MAGIC_COOKIE;
+use crate::header::{HeaderName, Via};
 use crate::message::Message;
 
 /// Where the responses to a request go (RFC 3261 §18.2.2, RFC 3581 §4): over a stream back over it; over UDP from the
-/// socket that it came to, to its source or the port of its top Via (see [`response_target`]).
+/// socket that it came to, to its source or the port of its top Via (see [`crate::build::response_target`]).
 pub fn reply_flow(source: Flow, request: &Message) -> Flow {
+    request.top_via().map_or(source, |via| reply_flow_of(source, &via))
+}
+
+/// [`reply_flow`] of a request whose top Via is read already.
+pub(super) fn reply_flow_of(source: Flow, via: &Via<'_>) -> Flow {
     match source {
         Flow::Tcp { .. } => source,
-        Flow::Udp { local, remote } => Flow::Udp { local, remote: response_target(request, remote) },
+        Flow::Udp { local, remote } => Flow::Udp { local, remote: via_target(via, remote) },
     }
 }
 
 /// A branch that says where its transaction is: cookie, 8 hex digits of its place, 16 of its token.
 pub(super) fn branch(index: u32, token: u64) -> String {
-    let mut branch = String::with_capacity(MAGIC_COOKIE.len() + 24);
-    branch.push_str(MAGIC_COOKIE);
-    for (value, digits) in [(u64::from(index), 8), (token, 16)] {
-        for digit in (0..digits).rev() {
-            let nibble = u32::try_from(value >> (4 * digit) & 0xf).unwrap_or_default();
-            branch.push(char::from_digit(nibble, 16).unwrap_or('0'));
+    let mut digits = [0u8; 24];
+    let bytes = index.to_be_bytes().into_iter().chain(token.to_be_bytes());
+    for (pair, byte) in digits.chunks_exact_mut(2).zip(bytes) {
+        for (digit, nibble) in pair.iter_mut().zip([byte >> 4, byte & 0xf]) {
+            *digit = if nibble < 10 { b'0' + nibble } else { b'a' + (nibble - 10) };
         }
     }
+    let mut branch = String::with_capacity(MAGIC_COOKIE.len() + digits.len());
+    branch.push_str(MAGIC_COOKIE);
+    branch.push_str(std::str::from_utf8(&digits).unwrap_or_default());
     branch
 }
 
@@ -101,14 +108,9 @@ pub(super) fn unavailable(request: &Message, source: Flow, to_tag: &str, retry_a
 }
 
 /// The To tag of a response of ours.
-pub(super) fn to_tag(response: &Bytes) -> Option<String> {
+pub(super) fn to_tag(response: &[u8]) -> Option<String> {
     if response.is_empty() {
         return None;
     }
-    Message::parse(response.clone()).ok()?.to_tag().map(str::to_owned)
-}
-
-/// A copy without room to spare: builders leave some, which would lie there for as long as the response does.
-pub(super) fn compact(bytes: &Bytes) -> Bytes {
-    Bytes::copy_from_slice(bytes)
+    Message::parse(Bytes::copy_from_slice(response)).ok()?.to_tag().map(str::to_owned)
 }
