@@ -4,10 +4,8 @@
 //! that nobody needs to hear yet (ringing legs) and tells the thread only of those that do: a leg that loses the fork
 //! costs the media thread nothing.
 
-mod peer;
 mod pool;
 mod relay;
-mod tone;
 
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};

@@ -15,12 +15,15 @@ use rustix::event::{EventfdFlags, Timespec, epoll, eventfd};
 use tokio::sync::mpsc;
 
 use ringfork_media::payload::PayloadMap;
+use ringfork_media::relay::{Silence, Source};
+use ringfork_media::rtp;
+use ringfork_media::tone::{Ringing, STEP_MS, Tone};
 
 use super::Description;
-use super::peer::Peer;
 use super::pool::PortPair;
-use super::tone::{self, Tone};
 
+/// Time between two packets of a tone.
+const TONE_STEP: Duration = Duration::from_millis(STEP_MS as u64);
 /// How often silence is looked for.
 const SILENCE_CHECK: Duration = Duration::from_secs(1);
 /// Packets read from one socket before the others have their turn.
@@ -100,8 +103,8 @@ impl Waker {
 struct Session {
     media: MediaId,
     pair: Arc<PortPair>,
-    rtp: Peer,
-    rtcp: Peer,
+    rtp: Source,
+    rtcp: Source,
     /// We may send to it.
     send: bool,
     /// It may send to us.
@@ -111,8 +114,8 @@ struct Session {
     /// Law and payload number for sound of our own.
     law: Option<(ringfork_media::g711::Law, u8)>,
     tone: Option<Tone>,
-    /// Last sign of life, or when it was bridged, or when its hold ended.
-    heard: Instant,
+    /// Since the last sign of life, since it was bridged, or since its hold ended.
+    silence: Silence,
     reported: bool,
 }
 
@@ -204,12 +207,11 @@ impl Relay {
             Command::Peer { media, description: Description { rtp, signalling, send, receive, tone } } => {
                 let trusted = rtp.is_some_and(|address| (self.settings.trusted)(address.ip()));
                 let Some(session) = self.by_id(media) else { return };
-                session.rtp.signal(rtp, signalling, trusted);
+                session.rtp.signal(rtp, signalling, trusted, now);
                 let rtcp = rtp.and_then(|rtp| Some(SocketAddr::new(rtp.ip(), rtp.port().checked_add(1)?)));
-                session.rtcp.signal(rtcp, signalling, trusted);
-                if receive && !session.receive {
-                    session.heard = now;
-                }
+                session.rtcp.signal(rtcp, signalling, trusted, now);
+                // A phone that holds the call may send nothing although it says sendonly.
+                session.silence.hold(!(send && receive), now);
                 session.send = send;
                 session.receive = receive;
                 session.law = tone;
@@ -221,7 +223,7 @@ impl Relay {
                 for (slot, other, map) in [(first, second, a_to_b), (second, first, b_to_a)] {
                     if let Some(session) = self.slot(slot) {
                         if session.bridge.is_none() {
-                            session.heard = now;
+                            session.silence.heard(now);
                         }
                         session.bridge = Some((other, map));
                     }
@@ -231,7 +233,7 @@ impl Relay {
             Command::Tone { media, on } => {
                 let Some(session) = self.by_id(media) else { return };
                 let was = session.tone.is_some();
-                session.tone = on.then(Tone::default);
+                session.tone = on.then(new_tone);
                 match (was, on) {
                     (false, true) => {
                         if self.tones == 0 {
@@ -277,14 +279,14 @@ impl Relay {
         let session = Session {
             media,
             pair,
-            rtp: Peer::default(),
-            rtcp: Peer::default(),
+            rtp: Source::default(),
+            rtcp: Source::default(),
             send: false,
             receive: false,
             bridge: None,
             law: None,
             tone: None,
-            heard: now,
+            silence: Silence::new(self.settings.silence, now),
             reported: false,
         };
         if slot == self.slots.len() {
@@ -327,16 +329,14 @@ impl Relay {
                 counters.strangers.add(1);
                 continue;
             }
-            session.heard = now;
+            session.silence.heard(now);
             session.reported = false;
             // On hold towards us: a packet is a sign of life, but not for the other party's ear.
             let passes = session.receive || rtcp;
             let Some((other, map)) = &session.bridge else { continue };
-            if !rtcp
-                && !map.is_identity()
-                && let Some(byte) = buffer.get_mut(1)
-            {
-                *byte = *byte & 0x80 | map.apply(*byte & 0x7f) & 0x7f;
+            if !rtcp && !map.is_identity() {
+                let payload = buffer[1] & 0x7f;
+                rtp::set_payload(buffer, map.apply(payload));
             }
             let (other, Some(packet)) = (*other, buffer.get(..length)) else { continue };
             match self.slots.get(other).and_then(Option::as_ref) {
@@ -354,10 +354,10 @@ impl Relay {
 
     /// One 20 ms step of every ringing tone.
     fn play(&mut self, now: Instant) {
-        self.next_tone += tone::STEP;
+        self.next_tone += TONE_STEP;
         if now.duration_since(self.next_tone) > Duration::from_millis(500) && now > self.next_tone {
             // The machine stood still: go on from here rather than catch up in a burst.
-            self.next_tone = now + tone::STEP;
+            self.next_tone = now + TONE_STEP;
         }
         for session in self.slots.iter_mut().flatten() {
             let Some(tone) = session.tone.as_mut() else { continue };
@@ -371,10 +371,8 @@ impl Relay {
 
     /// Issue text: a bridged call with neither RTP nor RTCP from one side, not on hold, is ended; the core does that.
     fn look_for_silence(&mut self, now: Instant) {
-        let silence = self.settings.silence;
         for session in self.slots.iter_mut().flatten() {
-            let bridged = session.bridge.is_some() && session.receive;
-            if bridged && !session.reported && now.duration_since(session.heard) >= silence {
+            if session.bridge.is_some() && !session.reported && session.silence.is_silent(now) {
                 // A full queue: the next check tries again.
                 session.reported = self.inputs.try_send(Input::MediaSilent { media: session.media }).is_ok();
             }
@@ -389,6 +387,15 @@ impl Relay {
     fn slot(&mut self, slot: usize) -> Option<&mut Session> {
         self.slots.get_mut(slot)?.as_mut()
     }
+}
+
+/// RFC 3550 §5.1: SSRC, first sequence number and first timestamp are random.
+fn new_tone() -> Tone {
+    let mut seed = [0u8; 10];
+    let _ = getrandom::fill(&mut seed);
+    let [a, b, c, d, e, f, g, h, i, j] = seed;
+    let number = |octets| u32::from_be_bytes(octets);
+    Tone::new(Ringing::Europe, number([a, b, c, d]), u16::from_be_bytes([i, j]), number([e, f, g, h]))
 }
 
 impl Session {
