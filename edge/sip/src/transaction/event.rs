@@ -54,7 +54,7 @@ pub enum TransactionEvent {
     },
     /// A response: provisional ones as they come, one final one; of an INVITE every 2xx until `Terminated`, repeated
     /// ones too, and those of other branches of a fork (other To tag). The ACK of a 3xx-6xx is sent already; the
-    /// user sends that of a 2xx by [`Transactions::send_request`](super::Transactions::send_request).
+    /// user sends that of a 2xx by [`Transactions::send_ack`](super::Transactions::send_ack).
     Response {
         /// Of the request.
         key: ClientKey,

@@ -5,7 +5,8 @@
 //!
 //! # Shape
 //! Pure: time and entropy are arguments. Inputs are [`Transactions::handle_message`], [`handle_timeout`],
-//! [`handle_flow_failed`] and the user's own [`send_request`](Transactions::request), `cancel` and `respond`; outputs
+//! [`handle_flow_failed`] and the user's own [`request`](Transactions::request),
+//! [`cancel`](Transactions::cancel) and [`respond`](Transactions::respond); outputs
 //! are taken with [`poll_transmit`], [`poll_event`] and [`poll_timeout`].
 //!
 //! # Drain rule
@@ -23,6 +24,13 @@
 //! # Memory
 //! A server transaction that only absorbs repetitions (timer J, 32 s) holds the bytes of its last response and some
 //! 250 bytes more; what it recognises its request by is a keyed hash.
+//!
+//! # Where the RFC leaves room
+//! - An INVITE that its user never answers stays: only the user knows how long it may ring. Any other request ends after
+//!   64*T1. Likewise an INVITE of ours that rings stays until its user cancels it; then 64*T1 is the limit (§9.1).
+//! - A flow that fails after the final response is not told: its user has all that it will get.
+//! - A 2xx after a 3xx-6xx of the same INVITE is dropped (figure 5), so its sender gets no ACK and gives up.
+//! - Without the magic cookie the To tag is not compared (§17.2.3), as Call-ID, From tag, CSeq and Via are.
 //!
 //! [`handle_timeout`]: Transactions::handle_timeout
 //! [`handle_flow_failed`]: Transactions::handle_flow_failed
