@@ -231,11 +231,14 @@ impl Session {
         self.port
     }
 
-    /// Records what numbers mean in this dialog, first meaning first.
+    /// Records what numbers mean in this dialog. A party that gives one another meaning, as a PBX does that puts another
+    /// phone in its place, is right: what it said last counts.
     fn remember(&mut self, codecs: &[Codec]) {
         for codec in codecs.iter().filter(|codec| codec.payload >= FIRST_CHANGEABLE) {
-            if !self.numbers.iter().any(|known| known.payload == codec.payload) {
-                self.numbers.push(Codec { fmtp: codec.fmtp.clone(), ..codec.clone() });
+            match self.numbers.iter_mut().find(|known| known.payload == codec.payload) {
+                Some(known) if known.same_format(codec) => {}
+                Some(known) => known.clone_from(codec),
+                None => self.numbers.push(codec.clone()),
             }
         }
     }

@@ -376,3 +376,171 @@ fn redundancy_is_dropped() {
     let offer = parse(&body("121 0", &["rtpmap:121 red/8000", "fmtp:121 0/0"]));
     assert_eq!(payloads(&offer), [0]);
 }
+
+mod properties {
+    use proptest::prelude::*;
+
+    use super::super::*;
+    use super::us;
+    use crate::payload::PayloadMap;
+
+    const NAMES: [&str; 7] =
+        ["opus/48000/2", "telephone-event/8000", "PCMU/8000", "iLBC/8000", "AMR/8000", "G722/8000", "speex/16000"];
+
+    fn direction() -> impl Strategy<Value = Direction> {
+        (any::<bool>(), any::<bool>()).prop_map(|(send, receive)| Direction::new(send, receive))
+    }
+
+    /// A body with one usable audio line somewhere among others; PCMU or PCMA is always there.
+    fn body() -> impl Strategy<Value = String> {
+        let formats = prop::collection::vec((96u8..104, 0..NAMES.len()), 0..6);
+        (formats, direction(), 0usize..3, 0usize..3, any::<bool>(), prop::option::of(10u32..60)).prop_map(
+            |(formats, direction, before, after, mu, ptime)| {
+                let other = "m=video 4000 RTP/AVP 31\r\n";
+                let mut body = "v=0\r\no=x 1 1 IN IP4 192.0.2.9\r\ns=-\r\nc=IN IP4 192.0.2.9\r\nt=0 0\r\n".to_owned();
+                body.push_str(&other.repeat(before));
+                body.push_str("m=audio 4002 RTP/AVP");
+                for (number, _) in &formats {
+                    body.push_str(&format!(" {number}"));
+                }
+                body.push_str(if mu { " 0\r\n" } else { " 8 0\r\n" });
+                for (number, name) in &formats {
+                    body.push_str(&format!("a=rtpmap:{number} {}\r\n", NAMES[*name]));
+                }
+                if let Some(ptime) = ptime {
+                    body.push_str(&format!("a=ptime:{ptime}\r\n"));
+                }
+                body.push_str(&format!("a={}\r\n", direction.as_str()));
+                body.push_str(&other.repeat(after));
+                body
+            },
+        )
+    }
+
+    /// The `m=` lines of a body.
+    fn lines(body: &[u8]) -> Vec<String> {
+        let text = std::str::from_utf8(body).unwrap();
+        text.lines().filter(|line| line.starts_with("m=")).map(str::to_owned).collect()
+    }
+
+    fn version(body: &[u8]) -> u64 {
+        let text = std::str::from_utf8(body).unwrap();
+        text.lines().nth(1).unwrap().split(' ').nth(2).unwrap().parse().unwrap()
+    }
+
+    proptest! {
+        /// Whatever comes, it is read or refused.
+        #[test]
+        fn any_octets(octets in prop::collection::vec(any::<u8>(), 0..400)) {
+            let _ = Description::parse(&octets);
+        }
+
+        /// Lines of the right shape with anything in them; a body with a hole or a wrong octet.
+        #[test]
+        fn bent_bodies(
+            body in body(),
+            soup in prop::collection::vec("(v=0|o=|s=|c=IN IP[46] |t=|m=(audio|video) |a=(rtpmap|fmtp|ptime):)[ -~]{0,30}", 0..12),
+            at in any::<prop::sample::Index>(),
+            octet in any::<u8>(),
+        ) {
+            let _ = Description::parse(soup.join("\n").as_bytes());
+            let mut bent = body.into_bytes();
+            let at = at.index(bent.len());
+            bent[at] = octet;
+            let _ = Description::parse(&bent);
+            bent.remove(at);
+            if let Ok(offer) = Description::parse(&bent)
+                && let Ok(answer) = us(1).make_answer(&offer, &Terms::of(&offer))
+            {
+                prop_assert!(Description::parse(&answer).is_ok());
+            }
+        }
+
+        /// RFC 3264 §6: an answer has the offer's lines, only codecs and directions that were offered, and no other
+        /// stream in use.
+        #[test]
+        fn answers_fit_offers(offer in body(), other in body(), wish in direction()) {
+            let described = Description::parse(offer.as_bytes()).unwrap();
+            let terms = Terms::of(&Description::parse(other.as_bytes()).unwrap()).with_direction(wish);
+            let mut session = us(1);
+            let Ok(answer) = session.make_answer(&described, &terms) else { return Ok(()) };
+            let (asked, told) = (lines(offer.as_bytes()), lines(&answer));
+            prop_assert_eq!(asked.len(), told.len());
+            prop_assert_eq!(told.iter().filter(|line| !line.contains(" 0 RTP")).count(), 1);
+            let read = Description::parse(&answer).unwrap();
+            for codec in &read.audio().codecs {
+                let offered = described.audio().codecs.iter().find(|each| each.payload == codec.payload).unwrap();
+                prop_assert!(offered.same_format(codec));
+                prop_assert!(terms.codecs.iter().any(|each| each.same_format(codec)));
+            }
+            let (ours, theirs) = (read.audio().direction, described.audio().direction);
+            prop_assert!(!ours.sends() || (theirs.receives() && wish.sends()));
+            prop_assert!(!ours.receives() || (theirs.sends() && wish.receives()));
+            prop_assert_eq!(session.direction(), ours);
+        }
+
+        /// Any exchange of offers between two bridged parties: versions never fall and rise just when our body changes
+        /// (RFC 3264 §8), our offers give a number the codec that it had last in the dialog (§8.3.2), the lines of a dialog never become fewer,
+        /// and every packet that a party may send arrives under a number that the other understands as the same codec.
+        #[test]
+        fn bridged_sessions(offers in prop::collection::vec((any::<bool>(), body(), body()), 1..8)) {
+            let mut sides = [us(1), us(2)];
+            let mut last: [Option<(u64, String)>; 2] = [None, None];
+            let mut meanings: [std::collections::HashMap<u8, Codec>; 2] = Default::default();
+            let mut counts = [0, 0];
+            let mut check = |side: usize, body: &[u8], our_offer: bool, said: &[Codec]| {
+                for codec in said {
+                    meanings[side].insert(codec.payload, codec.clone());
+                }
+                let (now, text) = (version(body), String::from_utf8(body.to_vec()).unwrap());
+                let tail = text.split_once("s=-").unwrap().1.to_owned();
+                if let Some((before, former)) = &last[side] {
+                    assert_eq!(now - before, u64::from(*former != tail));
+                }
+                last[side] = Some((now, tail));
+                let count = lines(body).len();
+                assert!(count >= counts[side]);
+                counts[side] = count;
+                for codec in &Description::parse(body).unwrap().audio().codecs {
+                    let meant = meanings[side].insert(codec.payload, codec.clone());
+                    assert!(!our_offer || meant.is_none_or(|meant| meant.same_format(codec)), "{codec:?}");
+                }
+            };
+            for (from_first, offer, answer) in offers {
+                let (this, other) = if from_first { (0, 1) } else { (1, 0) };
+                let offer = Description::parse(offer.as_bytes()).unwrap();
+                if offer.lines.len() < sides[this].remote().map_or(0, |remote| remote.lines.len()) {
+                    continue;
+                }
+                let carried = sides[other].make_offer(&Terms::of(&offer));
+                check(other, &carried, true, &[]);
+                // The other answers with what it knows of the offer, under the offer's numbers.
+                let mut answering = us(9);
+                let wish = Terms::of(&Description::parse(answer.as_bytes()).unwrap());
+                let read = Description::parse(&carried).unwrap();
+                let Ok(answer) = answering.make_answer(&read, &wish) else {
+                    sides[other].withdraw_offer();
+                    continue;
+                };
+                if sides[other].accept_answer(&answer).is_err() {
+                    sides[other].withdraw_offer();
+                    continue;
+                }
+                let terms = sides[other].remote_terms().unwrap();
+                let Ok(told) = sides[this].make_answer(&offer, &terms) else { continue };
+                check(this, &told, false, &offer.audio().codecs);
+                check(other, &carried, false, &Description::parse(&answer).unwrap().audio().codecs);
+                for (from, to) in [(this, other), (other, this)] {
+                    let map = PayloadMap::between(&sides[from], &sides[to]);
+                    for codec in sides[from].codecs() {
+                        if let Some(meant) = sides[to].codecs().find(|each| each.codec.same_format(&codec.codec)) {
+                            let arrives = map.apply(codec.receive);
+                            let heard = sides[to].codecs().find(|each| each.send == arrives).unwrap();
+                            prop_assert!(heard.codec.same_format(&meant.codec), "{codec:?} arrives as {arrives}");
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
