@@ -289,3 +289,21 @@ fn a_full_or_wrong_request_is_refused() {
     lab.drain();
     assert_eq!(lab.layer.clients(), 2);
 }
+
+/// Other flows are not concerned, whatever their place in the table of flows.
+#[test]
+fn a_failed_flow_concerns_no_other() {
+    let other = Flow::Udp { local: udp().local(), remote: address("198.51.100.7:5071") };
+    for failed in [udp(), tcp(), other] {
+        let mut lab = Lab::new(udp());
+        for flow in [udp(), tcp(), other] {
+            lab.flow = flow;
+            lab.request("INVITE");
+        }
+        lab.log();
+        lab.layer.handle_flow_failed(lab.now, failed);
+        lab.drain();
+        assert_eq!(lab.log(), ["0 TransportError"]);
+        assert_eq!(lab.layer.clients(), 2);
+    }
+}
