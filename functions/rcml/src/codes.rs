@@ -38,6 +38,8 @@ macro_rules! codes {
 }
 
 codes! {
+    /// A dialed client without binding, or none of that name.
+    ClientNotRegistered = 11008, Warning, "it has no registered device and was not rung; register one, or check the name";
     /// A URL that is not one, or not http(s), where a document was to be fetched.
     BadUrl = 11100, Error, "give an absolute http or https URL, or one relative to the running document";
     /// The customer's server answered, but not with 2xx.
@@ -48,6 +50,8 @@ codes! {
     HttpProtocol = 11206, Error, "check that the web server speaks HTTP and completes its answers";
     /// More than five redirects, or one without a usable target.
     HttpRedirects = 11215, Error, "redirect at most five times, each time to an http or https URL";
+    /// The function that fetches documents could not be run.
+    EvaluateUnavailable = 11216, Error, "the document could not be evaluated at all; if it happens again, see the edge's log";
     /// The address guard refused the target.
     AddressRefused = 11220, Error, "use a public address; loopback, private, link-local and metadata addresses are refused";
     /// The body is longer than 64 KB.
@@ -106,14 +110,20 @@ codes! {
     SipUri = 13226, Warning, "write sip:user@host; it is not rung";
     /// A noun's `url` that can never be fetched.
     NounUrl = 13227, Warning, "give an absolute http or https URL, or one relative to the running document; until then its legs are never accepted";
+    /// More devices than a Dial rings.
+    DialTooManyLegs = 13228, Warning, "a Dial rings a hundred devices at most; the others were not rung";
     /// Redirect `method`.
     RedirectMethod = 13710, Warning, "use GET or POST; POST is used";
     /// Redirect without a URL.
     RedirectEmpty = 13711, Warning, "write the URL between the tags; it was skipped";
+    /// The 21st document in a row in which nothing waited wanted another.
+    RedirectChain = 13712, Error, "21 documents in a row led on without a pause, a prompt or a ringing Dial; break the circle";
     /// Reject `reason`.
     RejectReason = 13810, Warning, "use rejected or busy; rejected is used";
     /// Reject in a screening document.
     RejectInScreening = 13811, Warning, "the leg is already answered, so Reject was skipped; use <Hangup/> to decline it";
+    /// Reject on a call that was answered.
+    RejectAnswered = 13812, Warning, "only an unanswered call can be refused, so Reject was skipped; use <Hangup/>";
     /// Pause `length`.
     PauseLength = 13910, Warning, "use whole seconds of at least 1; 1 is used";
     /// The callback URL answered, but with something that is not repeated.

@@ -48,7 +48,8 @@ pub enum Reaches {
     },
 }
 
-/// One inbound call with all its legs.
+/// One inbound call with all its legs. Pure: time and entropy are arguments. Drain [`Call::poll`] until it gives `None`
+/// after each [`Call::handle`] (see the module).
 pub struct Call {
     desk: Desk,
     caller: Caller,
@@ -214,7 +215,7 @@ impl Call {
                 }
                 Some(Step::Reject { .. }) => {
                     let sid = self.sid();
-                    self.desk.out.notify(sid, now, notices::reject_skipped());
+                    self.desk.out.notify(sid, now, notices::reject_answered());
                 }
                 Some(Step::Dial(dial)) => {
                     let identities = fork::identities(&dial);

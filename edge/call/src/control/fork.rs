@@ -81,7 +81,7 @@ impl Plan {
             }
         }
         if beyond {
-            desk.out.notify(desk.card.sid, now, notices::too_many_legs(LEG_LIMIT));
+            desk.out.notify(desk.card.sid, now, notices::too_many_legs());
         }
         Plan { legs, terms }
     }

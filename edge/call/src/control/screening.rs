@@ -94,7 +94,7 @@ impl Screening {
                     desk.out.notify(leg.call.sid, now, notices::chain_too_long(&to.url));
                     return Verdict::Declines;
                 }
-                Some(Step::Reject { .. }) => desk.out.notify(leg.call.sid, now, notices::reject_skipped()),
+                Some(Step::Reject { .. }) => desk.out.notify(leg.call.sid, now, notices::reject_in_screening()),
                 // Evaluate refuses such a document as a whole; one that slips through is declined here.
                 Some(Step::Dial(_)) => {
                     desk.out.notify(leg.call.sid, now, notices::dial_in_screening());

@@ -223,7 +223,7 @@ fn a_client_is_reached_without_a_document() {
 fn notices_lie_on_the_call() {
     let mut t = Setup::new(vec![]).held(FIRST).start();
     let (ticket, _) = t.held_documents.remove(0);
-    let notice = crate::control::notices::reject_skipped();
+    let notice = crate::control::notices::reject_answered();
     let response = ringfork_rcml::evaluation::Response {
         outcome: Outcome::Failed,
         cookies: vec![],
