@@ -11,12 +11,14 @@
 //! | [`Edges`] | the edge: lease and epoch; the reaper: who is alive |
 //! | [`Reaping`] | the reaper: claims, open calls, their end |
 //!
-//! [`memory::MemoryStore`] implements all of them. Nothing here knows SIP. Times are milliseconds since the Unix epoch unless a name says
-//! otherwise; nothing here asks a clock.
+//! [`memory::MemoryStore`] and [`dynamodb::DynamoStore`] implement all of them; one suite (`tests/suite`) holds both to
+//! the same behaviour. Nothing here knows SIP. Times are milliseconds since the Unix epoch unless a name says
+//! otherwise.
 
 pub mod binding;
 pub mod call;
 pub mod directory;
+pub mod dynamodb;
 pub mod edge;
 mod error;
 pub mod event;
@@ -25,6 +27,7 @@ pub mod notification;
 pub mod page;
 pub mod reaping;
 pub mod sid;
+pub mod table;
 
 pub use binding::{Binding, BindingPage, Bindings, Expect};
 pub use call::{Call, CallDescription, CallFilter, CallQueries, CallStatus, CallWrite, Calls, Direction, PlannedLeg};
