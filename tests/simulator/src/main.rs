@@ -1,5 +1,6 @@
 //! `make simulate`: many runs, or one again.
 
+use std::collections::BTreeMap;
 use std::io::{IsTerminal, Write};
 use std::time::Instant;
 
@@ -43,10 +44,14 @@ fn main() -> std::process::ExitCode {
     let start = Instant::now();
     let progress = std::io::stderr().is_terminal();
     let (mut steps, mut failed) = (0, 0u64);
+    let mut reached: BTreeMap<&str, u64> = BTreeMap::new();
     for done in 0..options.runs {
         let seed = options.from + done;
         let report = run(seed, false);
         steps += report.steps;
+        for what in report.reached {
+            *reached.entry(what).or_default() += 1;
+        }
         if let Some(fault) = report.fault {
             failed += 1;
             println!("seed {seed}: {fault}\n  replay: make simulate SEED={seed}");
@@ -64,6 +69,9 @@ fn main() -> std::process::ExitCode {
     }
     if progress {
         eprintln!();
+    }
+    for (what, runs) in &reached {
+        println!("  {runs:8} runs: {what}");
     }
     let seconds = start.elapsed().as_secs_f64();
     println!(

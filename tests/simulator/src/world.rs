@@ -3,7 +3,7 @@
 
 use std::cell::RefCell;
 use std::cmp::Reverse;
-use std::collections::{BinaryHeap, HashMap, HashSet};
+use std::collections::{BTreeSet, BinaryHeap, HashMap, HashSet};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
@@ -36,6 +36,8 @@ pub struct Report {
     pub story: Vec<String>,
     /// Steps taken.
     pub steps: u64,
+    /// What happened in it, of the things worth counting.
+    pub reached: BTreeSet<&'static str>,
 }
 
 /// Wall clock at the start of every run.
@@ -116,6 +118,7 @@ pub fn run(seed: u64, tell: bool) -> Report {
     }
     let result = world.play();
     world.report.fault = result.err();
+    world.report.reached = std::mem::take(&mut world.watch.reached);
     world.report
 }
 
@@ -160,7 +163,8 @@ impl World {
                 .iter()
                 .any(|step| matches!(step, Step::Dial(dial) if dial.nouns.iter().any(|noun| noun.screening.is_some())))
         });
-        let watch = Watch::new(caller_address, phones.iter().map(|phone| phone.address), screens);
+        let slow = plan.store_fails > 0.0 || plan.store_delay > 1000;
+        let watch = Watch::new(caller_address, phones.iter().map(|phone| phone.address), screens, slow);
         World {
             agent,
             ports,
@@ -246,7 +250,8 @@ impl World {
             }
             // Once nothing is up, the devices are taken away (they are kept alive for ever otherwise), and what still
             // lingers must end by itself.
-            if self.agent.gauges().calls == 0 && self.caller.stage != Stage::Calling {
+            let waiting = self.caller.stage == Stage::Calling && !self.caller.vanished;
+            if self.agent.gauges().calls == 0 && !waiting {
                 let since = *quiet_since.get_or_insert(self.now);
                 if !unregistered && self.now > since + Duration::from_secs(70) {
                     unregistered = true;
