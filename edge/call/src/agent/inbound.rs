@@ -15,10 +15,10 @@ use super::slab::Key;
 use crate::action::{Action, ClientEntry, LogLevel, NumberEntry, Ports, StoreError, Token};
 use crate::control;
 use crate::control::{CallerInfo, Reaches};
-use crate::ua::dialog::Dialog;
 use crate::ua::exchange::refuse_offer;
 use crate::ua::session::Session;
 use crate::ua::{ALLOW, Call, Caller, Ringing, SUPPORTED};
+use ringfork_sip::dialog::Dialog;
 
 /// Whom the CANCEL of an INVITE without final response concerns.
 #[derive(Debug, Clone, Copy)]

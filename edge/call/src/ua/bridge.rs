@@ -1,7 +1,7 @@
 //! The caller and one leg joined: the media relayed, and both dialogs brought to the same codecs and directions.
 
 use ringfork_media::payload::PayloadMap;
-use ringfork_media::sdp::{Direction, Session as Sdp};
+use ringfork_media::sdp::Session as Sdp;
 use ringfork_sip::message::Method;
 
 use super::Call;
@@ -58,7 +58,9 @@ impl Call {
             return;
         };
         let other = if party == Party::Caller { Party::Leg(leg) } else { Party::Caller };
-        let Some(terms) = self.session(other).and_then(|other| other.sdp.remote_terms()) else { return };
+        let Some(there) = self.session(other).map(|other| &other.sdp) else { return };
+        let (Some(terms), Some(direction)) = (there.remote_terms(), there.remote_direction()) else { return };
+        let terms = terms.with_direction(direction);
         let Some(session) = self.session_mut(party) else { return };
         session.aligning -= 1;
         let body = session.sdp.make_offer(&terms);
@@ -78,19 +80,16 @@ fn ready(session: &Session) -> bool {
     session.is_idle() && session.glare.is_none() && session.sdp.is_agreed()
 }
 
-/// Whether `here` should be offered what the party of `there` said: its direction goes further or less far than what
+/// Whether `here` should be offered what the party of `there` wants: its direction goes further or less far than what
 /// was agreed here, or a codec that may come from here is not understood there.
 fn differs(here: &Sdp, there: &Sdp) -> bool {
-    let (Some(here_says), Some(there_says)) = (says(here), says(there)) else { return false };
-    if there_says.and(here_says.reversed()) != here.direction() {
+    let (Some(wanted_here), Some(wanted_there)) = (here.remote_direction(), there.remote_direction()) else {
+        return false;
+    };
+    if wanted_there.and(wanted_here.reversed()) != here.direction() {
         return true;
     }
     here.codecs()
         .filter(|ours| ours.codec.is_speech())
         .any(|ours| !there.codecs().any(|theirs| theirs.codec.same_format(&ours.codec)))
-}
-
-/// The direction that a dialog's party said last.
-fn says(sdp: &Sdp) -> Option<Direction> {
-    Some(sdp.remote()?.audio().direction)
 }

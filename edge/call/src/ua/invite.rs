@@ -6,10 +6,10 @@ use ringfork_sip::flow::Flow;
 use ringfork_sip::header::HeaderName;
 use ringfork_sip::message::{Message, Method};
 
-use super::dialog::Dialog;
 use crate::action::Ports;
 use crate::agent::core::Core;
 use crate::agent::hop::{Deferred, Route};
+use ringfork_sip::dialog::Dialog;
 
 /// The header that proves us to a peer which asked, to be repeated in the ACK (RFC 3261 §22.1).
 pub type Authorization = Option<(HeaderName, String)>;

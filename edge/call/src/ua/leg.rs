@@ -13,7 +13,6 @@ use ringfork_sip::message::{Message, Method};
 use ringfork_sip::transaction::ClientKey;
 use ringfork_sip::uri::{Uri, UriBuf, escape};
 
-use super::dialog::Dialog;
 use super::invite::{self, Abandoned, AnsweredInvite};
 use super::session::{SDP, Session};
 use super::session_timer::{INTERVAL, MIN_SE};
@@ -24,6 +23,7 @@ use crate::agent::hop::{Deferred, Route, Waiter, Way, host_text};
 use crate::agent::timers::TimerId;
 use crate::control::CallSid;
 use crate::control::signals::{CallInput, Invite, LegId, Target};
+use ringfork_sip::dialog::Dialog;
 
 /// How long a trunk's target may be silent before the next one is tried (RCML.md part 2, Number).
 const NO_RESPONSE: Duration = Duration::from_secs(4);
@@ -317,7 +317,13 @@ impl Call {
         let former = outbound.attempt.take();
         let (call_id, tag, cseq) = match (former, &again) {
             (Some(former), Some(_)) => (former.call_id, former.tag, former.cseq + 1),
-            _ => (core.new_call_id(), core.new_tag(key, Party::Leg(leg)), 1),
+            (former, _) => {
+                if let Some(mut former) = former {
+                    core.timers.clear(&mut former.silence);
+                    core.drop_tag(&former.tag);
+                }
+                (core.new_call_id(), core.new_tag(key, Party::Leg(leg)), 1)
+            }
         };
         let mut attempt = Attempt::new(flow, call_id, tag, cseq);
         attempt.authorization = again.flatten();

@@ -3,7 +3,6 @@
 
 mod bridge;
 mod caller;
-pub mod dialog;
 pub mod exchange;
 pub mod invite;
 mod leg;

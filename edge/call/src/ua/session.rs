@@ -10,7 +10,6 @@ use ringfork_sip::header::{HeaderName, Refresher};
 use ringfork_sip::message::{Message, Method};
 use ringfork_sip::transaction::{ClientKey, Due, Retransmission, Timers as TransactionTimers};
 
-use super::dialog::Dialog;
 use super::invite::{self, Abandoned, Authorization};
 use super::leg::Credentials;
 use super::session_timer::{self, Agreed, Asked, Side};
@@ -20,6 +19,7 @@ use crate::agent::core::{Core, Media, Owner, Party, Request, Timer};
 use crate::agent::hop::{Deferred, Route};
 use crate::agent::slab::Key;
 use crate::agent::timers::TimerId;
+use ringfork_sip::dialog::Dialog;
 
 /// `application/sdp`.
 pub const SDP: &str = "application/sdp";

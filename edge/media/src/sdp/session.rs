@@ -28,6 +28,8 @@ struct Agreed {
     /// From our point of view.
     direction: Direction,
     remote: Description,
+    /// The offer was ours.
+    ours: bool,
 }
 
 /// Our side of one dialog. Clone it where a forked INVITE makes several dialogs of one offer.
@@ -96,7 +98,7 @@ impl Session {
         let direction = offered.direction.and(remote.audio().direction.reversed());
         let local = offered.clone();
         self.remember(&remote.audio().codecs);
-        self.agreed = Some(Agreed { codecs, local, direction, remote });
+        self.agreed = Some(Agreed { codecs, local, direction, remote, ours: true });
         Ok(())
     }
 
@@ -132,7 +134,7 @@ impl Session {
         let body = self.write(&answer, Some(offer));
         let codecs = agree(&answer.codecs, &audio.codecs);
         self.offered = None;
-        self.agreed = Some(Agreed { codecs, local: answer, direction, remote: offer.clone() });
+        self.agreed = Some(Agreed { codecs, local: answer, direction, remote: offer.clone(), ours: false });
         Ok(body)
     }
 
@@ -166,6 +168,18 @@ impl Session {
         let codecs = agreed.codecs.iter().map(|c| Codec { payload: c.receive, ..c.codec.clone() }).collect();
         let audio = agreed.remote.audio();
         Some(Terms { codecs, direction: audio.direction, ptime: audio.ptime, maxptime: audio.maxptime })
+    }
+
+    /// The direction that the party wants of its own accord: what it said, but where it only followed a narrower offer
+    /// of ours, as if that offer had left it free. `None` before an exchange was completed.
+    pub fn remote_direction(&self) -> Option<Direction> {
+        let agreed = self.agreed.as_ref()?;
+        let said = agreed.remote.audio().direction;
+        if !agreed.ours {
+            return Some(said);
+        }
+        let allowed = agreed.local.direction.reversed();
+        Some(Direction::new(said.sends() || !allowed.sends(), said.receives() || !allowed.receives()))
     }
 
     /// What we said last and the party took: an offer of these is a refresh. `None` before an exchange was completed.

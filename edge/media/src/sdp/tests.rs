@@ -544,3 +544,18 @@ mod properties {
         }
     }
 }
+
+/// What a party wants is told from what it only followed: the answer to a hold of ours is no hold of its own.
+#[test]
+fn following_a_hold_is_not_holding() {
+    let mut leg = us(1);
+    leg.make_offer(&Terms::standard().with_direction(Direction::SendOnly));
+    leg.accept_answer(body("0", &["recvonly"]).as_bytes()).unwrap();
+    assert_eq!(leg.remote_direction(), Some(Direction::SendRecv));
+    leg.make_offer(&Terms::standard());
+    leg.accept_answer(body("0", &["sendonly"]).as_bytes()).unwrap();
+    assert_eq!(leg.remote_direction(), Some(Direction::SendOnly));
+    let offer = parse(&body("0", &["recvonly"]));
+    leg.make_answer(&offer, &Terms::standard()).unwrap();
+    assert_eq!(leg.remote_direction(), Some(Direction::RecvOnly));
+}

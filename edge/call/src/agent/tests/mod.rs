@@ -1,4 +1,8 @@
 //! Whole calls through the agent, packet by packet.
 
 mod calls;
+mod dialogs;
 pub mod net;
+mod outside;
+mod registrations;
+mod trunks;

@@ -1,0 +1,462 @@
+//! What happens within dialogs: hold, codecs, glare, refreshes, reliable responses, digits (issue 3, `edge/call`).
+
+use std::time::Duration;
+
+use ringfork_sip::header::HeaderName;
+use ringfork_sip::message::{Message, Method};
+
+use super::calls::{answer, ring, setup};
+use super::net::{Net, Phone, sdp, sdp_of};
+use crate::action::{Input, MediaAction};
+
+/// A bridged call: the caller's 200 and the INVITE that the phone answered under `p1`.
+fn bridged() -> (Net, Phone, Phone, Message, Message) {
+    let (mut net, caller, mut phones) = setup(&["bob"]);
+    let invites = ring(&mut net, &caller, &phones);
+    let bob = phones.remove(0);
+    let ok = answer(&mut net, &caller, &bob, &invites[0]);
+    let invite = invites.into_iter().next().unwrap();
+    net.sent.clear();
+    (net, caller, bob, ok, invite)
+}
+
+fn body(message: &Message) -> String {
+    String::from_utf8_lossy(message.body()).into_owned()
+}
+
+fn finish(mut net: Net, caller: &Phone, ok: &Message) {
+    net.send(caller, caller.request("BYE", 90, ok, "", ""));
+    net.assert_clean();
+}
+
+/// Issue 3: an offer in a bridged call is carried to the other party and its answer back.
+#[test]
+fn hold_by_the_caller() {
+    let (mut net, caller, bob, ok, _) = bridged();
+    net.send(&caller, caller.request("INVITE", 2, &ok, "", &sdp(&caller, "sendonly")));
+    let offer = net.take_method(&bob, Method::Invite);
+    assert!(body(&offer).contains("a=sendonly"), "{}", body(&offer));
+    net.send(&bob, bob.respond(&offer, 200, "p1", &sdp(&bob, "recvonly")));
+    net.take_method(&bob, Method::Ack);
+    let held = net.take_code(&caller, 200);
+    assert!(body(&held).contains("a=recvonly"), "{}", body(&held));
+    net.send(&caller, caller.request("ACK", 2, &ok, "", ""));
+    let last = net.media.iter().rev().find_map(|action| match action {
+        MediaAction::Peer { send, receive, .. } => Some((*send, *receive)),
+        _ => None,
+    });
+    assert_eq!(last, Some((false, true)));
+    net.send(&caller, caller.request("INVITE", 3, &ok, "", &sdp(&caller, "sendrecv")));
+    let offer = net.take_method(&bob, Method::Invite);
+    assert!(body(&offer).contains("a=sendrecv"));
+    net.send(&bob, bob.respond(&offer, 200, "p1", &sdp(&bob, "sendrecv")));
+    assert!(body(&net.take_code(&caller, 200)).contains("a=sendrecv"));
+    net.send(&caller, caller.request("ACK", 3, &ok, "", ""));
+    finish(net, &caller, &ok);
+}
+
+/// By the callee, with UPDATE where the other party takes it (its Allow says so).
+#[test]
+fn hold_by_the_callee() {
+    let (mut net, caller, bob, ok, invite) = bridged();
+    net.send(&bob, bob.request_back("UPDATE", 1, &invite, "p1", "", &sdp(&bob, "sendonly")));
+    let offer = net.take_method(&caller, Method::Update);
+    net.send(&caller, caller.respond(&offer, 200, "x", &sdp(&caller, "recvonly")));
+    assert!(body(&net.take_code(&bob, 200)).contains("a=recvonly"));
+    finish(net, &caller, &ok);
+}
+
+/// Issue 3: a failure there is passed back and changes nothing.
+#[test]
+fn a_refused_offer_changes_nothing() {
+    let (mut net, caller, bob, ok, _) = bridged();
+    let media = net.media.len();
+    net.send(&caller, caller.request("INVITE", 2, &ok, "", &sdp(&caller, "sendonly")));
+    let offer = net.take_method(&bob, Method::Invite);
+    net.send(&bob, bob.respond(&offer, 488, "p1", ""));
+    net.take_code(&caller, 488);
+    assert_eq!(net.media.len(), media, "{:?}", net.media);
+    assert_eq!(net.agent.gauges().calls, 1);
+    finish(net, &caller, &ok);
+}
+
+/// RFC 3261 §12.2.1.2: 481 to a passed offer ends the call.
+#[test]
+fn a_dead_dialog_ends_the_call() {
+    let (mut net, caller, bob, ok, _) = bridged();
+    net.send(&caller, caller.request("INVITE", 2, &ok, "", &sdp(&caller, "sendonly")));
+    let offer = net.take_method(&bob, Method::Invite);
+    net.send(&bob, bob.respond(&offer, 481, "p1", ""));
+    net.take_code(&caller, 481);
+    net.take_method(&caller, Method::Bye);
+    net.assert_clean();
+}
+
+/// RFC 3261 §14.2: both offer at the same time: 491; a second INVITE while the first waits: 500 with Retry-After.
+#[test]
+fn glare() {
+    let (mut net, caller, bob, ok, invite) = bridged();
+    net.send(&caller, caller.request("INVITE", 2, &ok, "", &sdp(&caller, "sendonly")));
+    let offer = net.take_method(&bob, Method::Invite);
+    net.send(&bob, bob.request_back("INVITE", 1, &invite, "p1", "", &sdp(&bob, "sendonly")));
+    net.take_code(&bob, 491);
+    net.send(&caller, caller.request("INVITE", 3, &ok, "", &sdp(&caller, "inactive")));
+    assert!(net.take_code(&caller, 500).has(HeaderName::RetryAfter));
+    net.send(&bob, bob.respond(&offer, 491, "p1", ""));
+    net.take_code(&caller, 491);
+    finish(net, &caller, &ok);
+}
+
+/// Issue 3: a refresh that changes nothing we answer ourselves.
+#[test]
+fn a_refresh_is_answered_by_us() {
+    let (mut net, caller, bob, ok, _) = bridged();
+    net.send(&caller, caller.request("INVITE", 2, &ok, "", &sdp(&caller, "sendrecv")));
+    assert!(body(&net.take_code(&caller, 200)).contains("a=sendrecv"));
+    net.send(&caller, caller.request("ACK", 2, &ok, "", ""));
+    net.send(&caller, caller.request("UPDATE", 3, &ok, "", ""));
+    net.take_code(&caller, 200);
+    assert!(!net.has(&bob, &Method::Invite));
+    finish(net, &caller, &ok);
+}
+
+/// Issue 3: a re-INVITE without offer is passed on as one; the answer in the ACK goes back in our ACK.
+#[test]
+fn an_offerless_reinvite_is_passed_on() {
+    let (mut net, caller, bob, ok, _) = bridged();
+    net.send(&caller, caller.request("INVITE", 2, &ok, "", ""));
+    let passed = net.take_method(&bob, Method::Invite);
+    assert!(passed.body().is_empty());
+    net.send(&bob, bob.respond(&passed, 200, "p1", &sdp(&bob, "sendrecv")));
+    assert!(!net.has(&bob, &Method::Ack));
+    let offer = net.take_code(&caller, 200);
+    assert!(body(&offer).contains("m=audio 2000"));
+    net.send(&caller, caller.request("ACK", 2, &ok, "", &sdp_of(&caller, "8 101", "sendrecv")));
+    let ack = net.take_method(&bob, Method::Ack);
+    assert!(body(&ack).contains(" 8 101"), "{}", body(&ack));
+    finish(net, &caller, &ok);
+}
+
+/// CANCEL of a re-INVITE that was passed on: 487, and the other one is cancelled too.
+#[test]
+fn a_cancelled_reinvite() {
+    let (mut net, caller, bob, ok, _) = bridged();
+    let invite = caller.request("INVITE", 2, &ok, "", &sdp(&caller, "sendonly"));
+    net.send(&caller, invite.clone());
+    let passed = net.take_method(&bob, Method::Invite);
+    net.send(&bob, bob.respond(&passed, 100, "", ""));
+    let cancel = invite.replacen("INVITE", "CANCEL", 1).replace("2 INVITE", "2 CANCEL");
+    net.send(&caller, cancel.split("Content-Type").next().unwrap().to_owned() + "Content-Length: 0\r\n\r\n");
+    net.take_code(&caller, 200);
+    net.take_code(&caller, 487);
+    net.take_method(&bob, Method::Cancel);
+    // It was too late: bob took the hold. It is brought back.
+    net.send(&bob, bob.respond(&passed, 200, "p1", &sdp(&bob, "recvonly")));
+    net.take_method(&bob, Method::Ack);
+    let back = net.take_method(&bob, Method::Invite);
+    assert!(body(&back).contains("a=sendrecv"));
+    net.send(&bob, bob.respond(&back, 200, "p1", &sdp(&bob, "sendrecv")));
+    finish(net, &caller, &ok);
+}
+
+/// Issue 3: until the caller's ACK of our 200 a leg's re-INVITE gets 491.
+#[test]
+fn a_leg_waits_for_the_callers_ack() {
+    let (mut net, caller, phones) = setup(&["bob"]);
+    let invites = ring(&mut net, &caller, &phones);
+    let bob = &phones[0];
+    net.send(bob, bob.respond(&invites[0], 200, "p1", &sdp(bob, "sendrecv")));
+    net.take_method(bob, Method::Ack);
+    let ok = net.take_code(&caller, 200);
+    net.send(bob, bob.request_back("INVITE", 1, &invites[0], "p1", "", &sdp(bob, "sendonly")));
+    net.take_code(bob, 491);
+    net.send(&caller, caller.request("ACK", 1, &ok, "", ""));
+    net.send(bob, bob.request_back("INVITE", 2, &invites[0], "p1", "", &sdp(bob, "sendonly")));
+    net.take_method(&caller, Method::Invite);
+    finish(net, &caller, &ok);
+}
+
+/// Issue 3: an INVITE without SDP: the leg is offered three codecs, our 200 offers what it answered, the ACK answers.
+/// Where that differs from the leg's answer, the leg gets a re-INVITE.
+#[test]
+fn an_offerless_call() {
+    let (mut net, caller, phones) = setup(&["bob"]);
+    let bob = &phones[0];
+    net.send(&caller, caller.invite("100", "c1", 1, "", ""));
+    let invite = net.take_method(bob, Method::Invite);
+    assert!(body(&invite).contains("RTP/AVP 0 8 101"));
+    net.send(bob, bob.respond(&invite, 200, "p1", &sdp(bob, "sendrecv")));
+    let ok = net.take_code(&caller, 200);
+    assert!(body(&ok).contains("RTP/AVP 0 8 101"));
+    net.send(&caller, caller.request("ACK", 1, &ok, "", &sdp_of(&caller, "8 101", "sendrecv")));
+    net.take_method(bob, Method::Ack);
+    let again = net.take_method(bob, Method::Invite);
+    assert!(body(&again).contains("RTP/AVP 8 101"), "{}", body(&again));
+    net.send(bob, bob.respond(&again, 200, "p1", &sdp_of(bob, "8 101", "sendrecv")));
+    net.take_method(bob, Method::Ack);
+    assert!(!net.has(bob, &Method::Invite));
+    finish(net, &caller, &ok);
+}
+
+/// Issue 3: an ACK without a usable answer ends the call with BYE.
+#[test]
+fn an_offerless_call_without_answer() {
+    let (mut net, caller, phones) = setup(&["bob"]);
+    net.send(&caller, caller.invite("100", "c1", 1, "", ""));
+    let invite = net.take_method(&phones[0], Method::Invite);
+    net.send(&phones[0], phones[0].respond(&invite, 200, "p1", &sdp(&phones[0], "sendrecv")));
+    let ok = net.take_code(&caller, 200);
+    net.send(&caller, caller.request("ACK", 1, &ok, "", ""));
+    net.take_method(&caller, Method::Bye);
+    net.take_method(&phones[0], Method::Bye);
+    net.assert_clean();
+}
+
+/// RFC 3262, where the caller requires it: a reliable 180 is repeated until its PRACK.
+#[test]
+fn reliable_ringing() {
+    let (mut net, caller, phones) = setup(&["bob"]);
+    let bob = &phones[0];
+    net.send(&caller, caller.invite("100", "c1", 1, "Require: 100rel\r\n", &sdp(&caller, "sendrecv")));
+    let invite = net.take_method(bob, Method::Invite);
+    net.send(bob, bob.respond(&invite, 180, "p1", ""));
+    let ringing = net.take_code(&caller, 180);
+    assert!(ringing.has_token(HeaderName::Require, "100rel"));
+    net.advance(Duration::from_millis(600));
+    assert_eq!(net.take_code(&caller, 180).rseq(), ringing.rseq());
+    let rack = format!("RAck: {} 1 INVITE\r\n", ringing.rseq().unwrap());
+    net.send(&caller, caller.request("PRACK", 2, &ringing, "RAck: 77 1 INVITE\r\n", ""));
+    net.take_code(&caller, 481);
+    net.send(&caller, caller.request("PRACK", 3, &ringing, &rack, ""));
+    net.take_code(&caller, 200);
+    net.advance(Duration::from_secs(5));
+    assert!(!net.sent.iter().any(|(to, _)| *to == caller.address));
+    let ok = answer(&mut net, &caller, bob, &invite);
+    finish(net, &caller, &ok);
+}
+
+/// RFC 3262 §5: without an offer in the INVITE, the reliable 180 offers; the 200 waits for the answer in PRACK.
+#[test]
+fn reliable_ringing_with_our_offer() {
+    let (mut net, caller, phones) = setup(&["bob"]);
+    let bob = &phones[0];
+    net.send(&caller, caller.invite("100", "c1", 1, "Require: 100rel\r\n", ""));
+    let invite = net.take_method(bob, Method::Invite);
+    net.send(bob, bob.respond(&invite, 180, "p1", ""));
+    let ringing = net.take_code(&caller, 180);
+    assert!(body(&ringing).contains("RTP/AVP 0 8 101"));
+    net.send(bob, bob.respond(&invite, 200, "p1", &sdp(bob, "sendrecv")));
+    assert!(!net.sent.iter().any(|(to, message)| *to == caller.address && message.status() == Some(200)));
+    let rack = format!("RAck: {} 1 INVITE\r\n", ringing.rseq().unwrap());
+    net.send(&caller, caller.request("PRACK", 2, &ringing, &rack, &sdp(&caller, "sendrecv")));
+    net.take_code(&caller, 200);
+    let ok = net.take_code(&caller, 200);
+    assert!(ok.is_response() && ok.cseq().unwrap().method == Method::Invite && ok.body().is_empty());
+    net.send(&caller, caller.request("ACK", 1, &ok, "", ""));
+    finish(net, &caller, &ok);
+}
+
+/// RFC 3262 §3: no PRACK in 64*T1 refuses the INVITE.
+#[test]
+fn no_prack() {
+    let (mut net, caller, phones) = setup(&["bob"]);
+    net.send(&caller, caller.invite("100", "c1", 1, "Require: 100rel\r\n", ""));
+    let invite = net.take_method(&phones[0], Method::Invite);
+    net.send(&phones[0], phones[0].respond(&invite, 180, "p1", ""));
+    net.advance(Duration::from_secs(29));
+    net.advance(Duration::from_secs(4));
+    let last = std::iter::from_fn(|| {
+        let at = net.sent.iter().position(|(to, _)| *to == caller.address)?;
+        net.sent.remove(at)
+    })
+    .last()
+    .unwrap();
+    assert!(matches!(last.1.status(), Some(480 | 504 | 487)), "{:?}", last.1);
+    net.assert_clean();
+}
+
+/// RFC 3262 from a leg: PRACK for each reliable response once; its SDP counts as the answer.
+#[test]
+fn a_leg_that_rings_reliably() {
+    let (mut net, caller, phones) = setup(&["bob"]);
+    let bob = &phones[0];
+    let invites = ring(&mut net, &caller, &phones);
+    let reliable = [(HeaderName::Require, "100rel"), (HeaderName::RSeq, "5")];
+    let early = bob.respond_with(&invites[0], 183, "p1", &reliable, &sdp(bob, "sendrecv"));
+    net.send(bob, early.clone());
+    let prack = net.take_method(bob, Method::Prack);
+    assert_eq!(prack.text(HeaderName::RAck).as_deref(), Some("5 1 INVITE"));
+    assert_eq!(prack.cseq().unwrap().number, 2);
+    net.send(bob, bob.respond(&prack, 200, "p1", ""));
+    net.send(bob, early);
+    assert!(!net.has(bob, &Method::Prack));
+    net.send(bob, bob.respond(&invites[0], 200, "p1", ""));
+    let ack = net.take_method(bob, Method::Ack);
+    assert_eq!(ack.cseq().unwrap().number, 1);
+    let ok = net.take_code(&caller, 200);
+    net.send(&caller, caller.request("ACK", 1, &ok, "", ""));
+    net.send(&caller, caller.request("BYE", 2, &ok, "", ""));
+    assert_eq!(net.take_method(bob, Method::Bye).cseq().unwrap().number, 3);
+    net.assert_clean();
+}
+
+/// RFC 3311 §5.2, RFC 3261 §14.2: a second INVITE or an UPDATE with offer in an unanswered dialog.
+#[test]
+fn offers_in_an_unanswered_dialog() {
+    let (mut net, caller, phones) = setup(&["bob"]);
+    let invites = ring(&mut net, &caller, &phones);
+    net.send(&phones[0], phones[0].respond(&invites[0], 180, "p1", ""));
+    let ringing = net.take_code(&caller, 180);
+    for (cseq, method) in [(2, "INVITE"), (3, "UPDATE")] {
+        net.send(&caller, caller.request(method, cseq, &ringing, "", &sdp(&caller, "sendonly")));
+        assert!(net.take_code(&caller, 500).has(HeaderName::RetryAfter));
+    }
+    let ok = answer(&mut net, &caller, &phones[0], &invites[0]);
+    finish(net, &caller, &ok);
+}
+
+/// RFC 4028: the caller asks, and refreshes; without its refresh the call is ended.
+#[test]
+fn a_caller_that_refreshes() {
+    let (mut net, caller, phones) = setup(&["bob"]);
+    let extra = "Supported: timer\r\nSession-Expires: 600;refresher=uac\r\n";
+    net.send(&caller, caller.invite("100", "c1", 1, extra, &sdp(&caller, "sendrecv")));
+    let invite = net.take_method(&phones[0], Method::Invite);
+    assert_eq!(invite.session_expires().unwrap().interval, 1800);
+    net.send(&phones[0], phones[0].respond(&invite, 200, "p1", &sdp(&phones[0], "sendrecv")));
+    let ok = net.take_code(&caller, 200);
+    assert_eq!(ok.text(HeaderName::SessionExpires).as_deref(), Some("600;refresher=uac"));
+    assert!(ok.has_token(HeaderName::Require, "timer"));
+    net.send(&caller, caller.request("ACK", 1, &ok, "", ""));
+    net.advance(Duration::from_secs(300));
+    net.send(&caller, caller.request("UPDATE", 2, &ok, extra, ""));
+    net.take_code(&caller, 200);
+    net.advance(Duration::from_secs(560));
+    assert!(!net.has(&caller, &Method::Bye));
+    net.advance(Duration::from_secs(10));
+    net.take_method(&caller, Method::Bye);
+    net.take_method(&phones[0], Method::Bye);
+    net.assert_clean();
+}
+
+/// RFC 4028: we refresh where the peer leaves it to us: UPDATE where it takes it, else a re-INVITE with what stands.
+#[test]
+fn we_refresh() {
+    let (mut net, caller, phones) = setup(&["bob"]);
+    let bob = &phones[0];
+    let invites = ring(&mut net, &caller, &phones);
+    let timer = [(HeaderName::SessionExpires, "1800;refresher=uac"), (HeaderName::Require, "timer")];
+    net.send(bob, bob.respond_with(&invites[0], 200, "p1", &timer, &sdp(bob, "sendrecv")));
+    net.take_method(bob, Method::Ack);
+    let ok = net.take_code(&caller, 200);
+    net.send(&caller, caller.request("ACK", 1, &ok, "", ""));
+    net.advance(Duration::from_secs(900));
+    let refresh = net.take_method(bob, Method::Invite);
+    assert_eq!(body(&refresh), body(&invites[0]));
+    assert_eq!(refresh.text(HeaderName::SessionExpires).as_deref(), Some("1800;refresher=uac"));
+    net.send(bob, bob.respond_with(&refresh, 200, "p1", &timer, &sdp(bob, "sendrecv")));
+    net.take_method(bob, Method::Ack);
+    net.advance(Duration::from_secs(890));
+    assert!(!net.has(bob, &Method::Invite));
+    net.advance(Duration::from_secs(10));
+    net.take_method(bob, Method::Invite);
+    net.advance(Duration::from_secs(33));
+    net.take_method(bob, Method::Bye);
+    net.assert_clean();
+}
+
+/// Issue 3: a hold from before the bridge is carried over: the caller's 200 says so.
+#[test]
+fn a_leg_that_answers_on_hold() {
+    let (mut net, caller, phones) = setup(&["bob"]);
+    let invites = ring(&mut net, &caller, &phones);
+    net.send(&phones[0], phones[0].respond(&invites[0], 200, "p1", &sdp(&phones[0], "sendonly")));
+    let ok = net.take_code(&caller, 200);
+    assert!(body(&ok).contains("a=sendonly"), "{}", body(&ok));
+    net.send(&caller, caller.request("ACK", 1, &ok, "", ""));
+    assert!(!net.has(&phones[0], &Method::Invite));
+    finish(net, &caller, &ok);
+}
+
+/// A caller that calls on hold: legs are offered `sendrecv`, and get the hold once bridged.
+#[test]
+fn a_caller_that_calls_on_hold() {
+    let (mut net, caller, phones) = setup(&["bob"]);
+    let bob = &phones[0];
+    net.send(&caller, caller.invite("100", "c1", 1, "", &sdp(&caller, "sendonly")));
+    let invite = net.take_method(bob, Method::Invite);
+    assert!(body(&invite).contains("a=sendrecv"));
+    let ok = answer(&mut net, &caller, bob, &invite);
+    let held = net.take_method(bob, Method::Invite);
+    assert!(body(&held).contains("a=sendonly"), "{}", body(&held));
+    net.send(bob, bob.respond(&held, 491, "p1", ""));
+    net.take_method(bob, Method::Ack);
+    assert!(!net.has(bob, &Method::Invite));
+    net.advance(Duration::from_millis(2_050));
+    assert!(!net.has(bob, &Method::Invite), "RFC 3261 §14.1: 2.1 to 4 s");
+    net.advance(Duration::from_secs(2));
+    let held = net.take_method(bob, Method::Invite);
+    net.send(bob, bob.respond(&held, 200, "p1", &sdp(bob, "recvonly")));
+    net.take_method(bob, Method::Ack);
+    finish(net, &caller, &ok);
+}
+
+/// RCML.md part 2: digits by INFO are passed on.
+#[test]
+fn digits_by_info() {
+    let (mut net, caller, bob, ok, invite) = bridged();
+    let kind = "Content-Type: application/dtmf-relay\r\n";
+    net.send(&caller, caller.request("INFO", 2, &ok, kind, "Signal=5\r\nDuration=160\r\n"));
+    net.take_code(&caller, 200);
+    let info = net.take_method(&bob, Method::Info);
+    assert_eq!(body(&info), "Signal=5\r\nDuration=160\r\n");
+    net.send(&bob, bob.request_back("INFO", 1, &invite, "p1", "Content-Type: text/html\r\n", "x"));
+    net.take_code(&bob, 415);
+    finish(net, &caller, &ok);
+}
+
+/// Requests that do not belong: 481, 405, 500 for a CSeq that falls.
+#[test]
+fn what_does_not_belong() {
+    let (mut net, caller, bob, ok, invite) = bridged();
+    net.send(&caller, caller.request("UPDATE", 9, &ok, "", ""));
+    net.take_code(&caller, 200);
+    net.send(&caller, caller.request("UPDATE", 8, &ok, "", ""));
+    net.take_code(&caller, 500);
+    net.send(&caller, caller.request("REFER", 10, &ok, "", ""));
+    assert!(net.take_code(&caller, 405).has(HeaderName::Allow));
+    net.send(&bob, bob.request_back("BYE", 1, &invite, "other", "", ""));
+    net.take_code(&bob, 481);
+    assert_eq!(net.agent.gauges().calls, 1);
+    finish(net, &caller, &ok);
+}
+
+/// Issue 3: a party that is silent for too long, not on hold, ends the call.
+#[test]
+fn silence() {
+    let (mut net, caller, phones) = setup(&["bob"]);
+    let invites = ring(&mut net, &caller, &phones);
+    let ok = answer(&mut net, &caller, &phones[0], &invites[0]);
+    let ids: Vec<_> = net
+        .media
+        .iter()
+        .filter_map(|action| match action {
+            MediaAction::Bridge { b, .. } => Some(*b),
+            _ => None,
+        })
+        .collect();
+    net.send(&caller, caller.request("INVITE", 2, &ok, "", &sdp(&caller, "sendonly")));
+    let offer = net.take_method(&phones[0], Method::Invite);
+    net.send(&phones[0], phones[0].respond(&offer, 200, "p1", &sdp(&phones[0], "recvonly")));
+    net.send(&caller, caller.request("ACK", 2, &ok, "", ""));
+    net.handle(Input::MediaSilent { media: ids[0] });
+    assert_eq!(net.agent.gauges().calls, 1, "on hold");
+    net.send(&caller, caller.request("INVITE", 3, &ok, "", &sdp(&caller, "sendrecv")));
+    let offer = net.take_method(&phones[0], Method::Invite);
+    net.send(&phones[0], phones[0].respond(&offer, 200, "p1", &sdp(&phones[0], "sendrecv")));
+    net.send(&caller, caller.request("ACK", 3, &ok, "", ""));
+    net.handle(Input::MediaSilent { media: ids[0] });
+    net.take_method(&phones[0], Method::Bye);
+    net.take_method(&caller, Method::Bye);
+    net.assert_clean();
+}
