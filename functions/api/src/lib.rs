@@ -12,6 +12,7 @@ mod client;
 mod environment;
 mod error;
 mod form;
+pub mod lambda;
 mod notification;
 mod number;
 mod page;
@@ -88,7 +89,8 @@ pub struct Api {
 pub async fn handle(api: &Api, request: Request<Bytes>) -> Response<Bytes> {
     let (parts, body) = request.into_parts();
     let target = route::parse(parts.uri.path());
-    let json = target.as_ref().is_some_and(|target| target.json) || accepts_json(&parts.headers);
+    let suffixed = parts.uri.path().ends_with(".json") || target.as_ref().is_some_and(|target| target.json);
+    let json = suffixed || accepts_json(&parts.headers);
     let outcome = match &target {
         Some(target) => {
             let query = parts.uri.query().unwrap_or_default();
