@@ -173,16 +173,18 @@ pub fn register(
     let mut contacts: Vec<String> = Vec::with_capacity(existing.len() + 1);
     for (contact, &expires) in sent.iter().zip(&asked) {
         let uri = contact.uri().filter(Uri::is_sip).ok_or(Refusal::Contact)?;
-        let matching = find(&existing, contact, &uri, outbound);
+        let instance = instance_key(contact, outbound);
+        let matching = find(&existing, instance.as_deref(), &uri);
         if matching.is_some_and(|binding| !in_order(&binding)) {
             return Err(Refusal::OutOfOrder);
         }
-        let key = match matching {
-            Some(binding) => binding.key().to_owned(),
-            None => changes
+        let key = match (matching, instance) {
+            (Some(binding), _) => binding.key().to_owned(),
+            (None, Some(key)) => key,
+            (None, None) => changes
                 .iter()
-                .find_map(|change| same_change(change, contact, &uri, outbound))
-                .unwrap_or_else(|| key_of(contact, outbound)),
+                .find_map(|change| put_for(change, &uri))
+                .map_or_else(|| contact.uri_text.to_owned(), |record| record.key.clone()),
         };
         // The same binding twice in one request: the last one counts.
         changes.retain(|change| change.key() != key);
@@ -280,14 +282,7 @@ fn outbound(message: &Message, sent: &[NameAddr<'_>], asked: &[u32]) -> Result<b
     Ok(true)
 }
 
-/// `<urn:uuid:…>` and reg-id; the instance alone without outbound; else the contact itself.
-fn key_of(contact: &NameAddr<'_>, outbound: bool) -> String {
-    match instance_key(contact, outbound) {
-        Some(key) => key,
-        None => contact.uri_text.to_owned(),
-    }
-}
-
+/// `<urn:uuid:…>` and reg-id; the instance alone without outbound; `None`: the contact itself is the key.
 /// Always in angle brackets, as RFC 5626 §4.1 has it, so that it is never taken for a contact.
 fn instance_key(contact: &NameAddr<'_>, outbound: bool) -> Option<String> {
     let instance = contact.instance()?.trim_start_matches('<').trim_end_matches('>');
@@ -309,22 +304,18 @@ fn instance_key(contact: &NameAddr<'_>, outbound: bool) -> Option<String> {
 }
 
 /// The binding that a contact replaces: by instance, else by contact (RFC 3261 §19.1.4) among those without one.
-fn find<'b>(existing: &[Binding<'b>], contact: &NameAddr<'_>, uri: &Uri<'_>, outbound: bool) -> Option<Binding<'b>> {
-    match instance_key(contact, outbound) {
-        Some(key) => existing.iter().find(|binding| binding.key() == key).copied(),
-        None => {
-            existing.iter().find(|binding| !is_instance(binding.key()) && same_uri(binding.contact(), uri)).copied()
-        }
-    }
+fn find<'b>(existing: &[Binding<'b>], instance: Option<&str>, uri: &Uri<'_>) -> Option<Binding<'b>> {
+    let is_it = |binding: &&Binding<'b>| match instance {
+        Some(key) => binding.key() == key,
+        None => !is_instance(binding.key()) && same_uri(binding.contact(), uri),
+    };
+    existing.iter().find(is_it).copied()
 }
 
-fn same_change(change: &Change, contact: &NameAddr<'_>, uri: &Uri<'_>, outbound: bool) -> Option<String> {
+/// What this request has already made of an equal contact without instance.
+fn put_for<'c>(change: &'c Change, uri: &Uri<'_>) -> Option<&'c BindingRecord> {
     let Change::Put { record, .. } = change else { return None };
-    let same = match instance_key(contact, outbound) {
-        Some(key) => record.key == key,
-        None => !is_instance(&record.key) && same_uri(&record.contact, uri),
-    };
-    same.then(|| record.key.clone())
+    (!is_instance(&record.key) && same_uri(&record.contact, uri)).then_some(record)
 }
 
 /// No URI begins so.
