@@ -4,11 +4,11 @@
 //! make a **delivery**: the whole round runs again after 1, 2 and 15 minutes. [`Deliverer::round`] runs one round, for
 //! Lambda, whose own retries and queue time the others; [`Deliverer::deliver`] runs all of them in this process.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use ringfork_rcml::Code;
-use ringfork_rcml::evaluation::Notice;
-use ringfork_state::{CallbackEvent, Method};
+use ringfork_rcml::evaluation::{self, Notice};
+use ringfork_state::{CallbackEvent, Level, Method, Notification, Notifications, StoreError};
 use ringfork_webhook::{AuthToken, Client, Failure, Jar, Limits, Reason, Request};
 
 /// When tries and rounds are repeated.
@@ -112,6 +112,32 @@ impl Deliverer {
         // Cookies live within one request's redirects only: a repetition is to be the same request.
         self.client.send(&request, &mut Jar::default()).await.map(drop)
     }
+}
+
+/// Keeps the notice of a delivery that ended with the leg that it was about.
+///
+/// # Errors
+/// As [`Notifications::notify`].
+pub async fn keep(store: &dyn Notifications, event: &CallbackEvent, notice: Notice) -> Result<(), StoreError> {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let unix_ms = u64::try_from(since.as_millis()).unwrap_or(u64::MAX);
+    let mut bytes = [0; 9];
+    getrandom::fill(&mut bytes).map_err(|error| StoreError::Unavailable(error.to_string()))?;
+    let notification = Notification {
+        sid: Notification::new_sid(event.leg, unix_ms, bytes),
+        account_sid: event.account_sid.clone(),
+        call: event.leg,
+        unix_ms,
+        level: match notice.level {
+            evaluation::Level::Error => Level::Error,
+            evaluation::Level::Warning => Level::Warning,
+        },
+        code: notice.code,
+        message: notice.message,
+        url: notice.url,
+        line: notice.line,
+    };
+    store.notify(&notification).await
 }
 
 /// What a failed try means.

@@ -8,9 +8,12 @@ use axum::Router;
 use axum::extract::{Request as HttpRequest, State};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use ringfork_callback::{Deliverer, Delivery, Schedule};
+use ringfork_callback::{Deliverer, Delivery, Schedule, keep};
 use ringfork_rcml::evaluation::Level;
-use ringfork_state::{CallSid, CallbackEvent, EventKind, Method};
+use ringfork_state::memory::MemoryStore;
+use ringfork_state::{
+    CallSid, CallbackEvent, EventKind, Level as StoredLevel, Method, NotificationFilter, Notifications, PageRequest,
+};
 use ringfork_webhook::{AuthToken, Client, Config, Limits};
 
 /// What arrived: method, target, Idempotency-Key, body.
@@ -155,6 +158,22 @@ async fn rejected() {
         let Delivery::Ended(notice) = outcome else { panic!("{status}: {outcome:?}") };
         assert_eq!((notice.level, notice.code, seen.len()), (Level::Warning, 15003, 1), "{status}");
     }
+}
+
+/// RCML.md 1.4: the warning is kept with the leg.
+#[tokio::test]
+async fn kept() {
+    let (url, _script) = server(&[404]).await;
+    let event = event(&url, Method::Post);
+    let Delivery::Ended(notice) = deliverer(true).round(&event).await else { panic!("delivered") };
+    let store = MemoryStore::new();
+    keep(&store, &event, notice).await.unwrap();
+    let filter = NotificationFilter { call: Some(event.leg), ..NotificationFilter::default() };
+    let page = store.notifications(&filter, &PageRequest::default()).await.unwrap();
+    assert_eq!(
+        page.items.iter().map(|kept| (kept.code, kept.level)).collect::<Vec<_>>(),
+        [(15003, StoredLevel::Warning)]
+    );
 }
 
 /// RCML.md 1.4 and 3.2: redirects are followed with method and parameters, five at most.
