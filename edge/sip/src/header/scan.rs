@@ -4,6 +4,8 @@
 
 use std::borrow::Cow;
 
+use memchr::{memchr, memchr3};
+
 /// SP, HT, and the CR LF of a fold.
 pub const fn is_lws(byte: u8) -> bool {
     matches!(byte, b' ' | b'\t' | b'\r' | b'\n')
@@ -48,7 +50,7 @@ pub fn trim_end(mut text: &[u8]) -> &[u8] {
 
 /// Splits at the first occurrence of `byte`, which is in neither part.
 pub fn split_once(text: &[u8], byte: u8) -> Option<(&[u8], &[u8])> {
-    let at = text.iter().position(|each| *each == byte)?;
+    let at = memchr(byte, text)?;
     Some((text.get(..at)?, text.get(at + 1..)?))
 }
 
@@ -122,27 +124,22 @@ pub fn number_u32(text: &[u8]) -> Option<u32> {
     u32::try_from(number(text)?).ok()
 }
 
-/// Octets up to the first of `stop` that is neither in a quoted string nor between `<` and `>`; all if there is none.
+/// Octets up to the first of `stop` that is neither in a quoted string nor between `<` and `>`; all if there is none,
+/// or if a quote or `<` is not closed.
 fn until(text: &[u8], stop: u8) -> usize {
-    let mut quoted = false;
-    let mut escaped = false;
-    let mut angle = false;
-    for (at, byte) in text.iter().enumerate() {
-        if quoted {
-            match byte {
-                _ if escaped => escaped = false,
-                b'\\' => escaped = true,
-                b'"' => quoted = false,
-                _ => {}
-            }
-            continue;
-        }
-        match byte {
-            b'"' if !angle => quoted = true,
-            b'<' => angle = true,
-            b'>' => angle = false,
-            byte if *byte == stop && !angle => return at,
-            _ => {}
+    let mut at = 0;
+    while let Some(rest) = text.get(at..) {
+        let Some(found) = memchr3(stop, b'"', b'<', rest) else { break };
+        at += found;
+        let Some(rest) = text.get(at..) else { break };
+        let length = match rest.first() {
+            Some(b'"') => quoted_len(rest),
+            Some(b'<') => memchr(b'>', rest).map(|end| end + 1),
+            _ => return at,
+        };
+        match length {
+            Some(length) => at += length,
+            None => break,
         }
     }
     text.len()
