@@ -165,7 +165,10 @@ impl<'a> Iterator for Schemes<'a> {
             };
             let (value, rest) = read_value(value.trim_start());
             self.rest = rest;
-            if parameters.0.len() < MAX_PARAMETERS && !name.is_empty() {
+            if let Some(value) = value
+                && parameters.0.len() < MAX_PARAMETERS
+                && !name.is_empty()
+            {
                 parameters.0.push((name, value));
             }
         }
@@ -184,11 +187,14 @@ fn token(text: &str) -> (&str, &str) {
     text.split_at(end)
 }
 
-/// A quoted string without its quotes, or a token up to a comma or white space; and the rest.
-fn read_value(text: &str) -> (&str, &str) {
+/// A quoted string without its quotes, or a token up to a comma or white space; and the rest. What is read here is
+/// printed between quotes by the client, so a value that would not stay between them is none: a quoted string that
+/// does not end, a token with a quote or backslash in it.
+fn read_value(text: &str) -> (Option<&str>, &str) {
     let Some(quoted) = text.strip_prefix('"') else {
         let end = text.find(|c: char| c.is_ascii_whitespace() || c == ',').unwrap_or(text.len());
-        return text.split_at(end);
+        let (value, rest) = text.split_at(end);
+        return ((!value.contains(['"', '\\'])).then_some(value), rest);
     };
     let mut escaped = false;
     for (at, c) in quoted.char_indices() {
@@ -197,12 +203,12 @@ fn read_value(text: &str) -> (&str, &str) {
             '\\' => escaped = true,
             '"' => {
                 let (value, rest) = quoted.split_at(at);
-                return (value, rest.get(1..).unwrap_or_default());
+                return (Some(value), rest.get(1..).unwrap_or_default());
             }
             _ => {}
         }
     }
-    (quoted, "")
+    (None, "")
 }
 
 #[cfg(test)]
@@ -230,6 +236,15 @@ mod tests {
         assert_eq!((found[1].nonce, found[1].realm, found[1].stale), ("n2", "r", true));
         assert_eq!((found[1].algorithm, found[1].qop), (Some(Algorithm::MD5), None));
         assert_eq!(found[2].algorithm, None);
+    }
+
+    /// Found by fuzzing: such a nonce, given back between quotes, made credentials that nobody could read.
+    #[test]
+    fn values_that_do_not_stay_between_quotes_are_none() {
+        for nonce in ["c9\"dd", "c9\\", "\"open", "\"open\\\""] {
+            let value = format!("Digest realm=r, nonce={nonce}");
+            assert_eq!(challenges(&value).count(), 0, "{value}");
+        }
     }
 
     #[test]
