@@ -11,12 +11,12 @@ pub(super) fn client_not_registered(identity: &str) -> Notice {
 
 /// The function itself could not be run: as a document that cannot be fetched.
 pub(super) fn evaluate_failed(reason: &str, url: &str) -> Notice {
-    Code::EvaluateUnavailable.notice(&quote(reason), Some(url), None)
+    Code::EvaluateUnavailable.notice(&quote(reason), Some(&without_credentials(url)), None)
 }
 
 /// The 21st document in a row in which nothing waited wants this one (RCML.md part 2, Redirect).
 pub(super) fn chain_too_long(url: &str) -> Notice {
-    Code::RedirectChain.notice(&quote(url), Some(url), None)
+    Code::RedirectChain.notice("<Redirect> or action", Some(&without_credentials(url)), None)
 }
 
 /// A Dial reached more devices than it rings (RCML.md 1.2).
@@ -37,4 +37,30 @@ pub(super) fn reject_in_screening() -> Notice {
 /// A Reject on an answered call (RCML.md part 2).
 pub(super) fn reject_answered() -> Notice {
     Code::RejectAnswered.notice("<Reject>", None, None)
+}
+
+/// A URL as notices show it: without user name and password.
+fn without_credentials(url: &str) -> String {
+    let Some((scheme, rest)) = url.split_once("://") else { return url.to_owned() };
+    let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
+    let (authority, path) = rest.split_at(end);
+    let host = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
+    format!("{scheme}://{host}{path}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn notices_show_no_credentials() {
+        for (url, shown) in [
+            ("https://u:p@app.example/x?y=a@b", "https://app.example/x?y=a@b"),
+            ("https://app.example?u@h", "https://app.example?u@h"),
+            ("http://u@h", "http://h"),
+        ] {
+            assert_eq!(chain_too_long(url).url.as_deref(), Some(shown));
+            assert!(!evaluate_failed("throttled", url).message.contains("u:p"));
+        }
+    }
 }

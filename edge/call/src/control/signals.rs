@@ -23,7 +23,7 @@ pub struct LegId(pub u16);
 pub struct Ticket(pub u32);
 
 /// One place where a leg can be rung.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub enum Target {
     /// A live binding: the AOR's user and the binding's key.
     Binding { aor: String, key: String },
@@ -31,6 +31,19 @@ pub enum Target {
     Trunk { number: String },
     /// A `<Sip>` URI with its credentials.
     Uri { uri: String, username: Option<String>, password: Option<String> },
+}
+
+impl std::fmt::Debug for Target {
+    /// Without the password.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Target::Binding { aor, key } => f.debug_struct("Binding").field("aor", aor).field("key", key).finish(),
+            Target::Trunk { number } => f.debug_struct("Trunk").field("number", number).finish(),
+            Target::Uri { uri, username, password: _ } => {
+                f.debug_struct("Uri").field("uri", uri).field("username", username).finish_non_exhaustive()
+            }
+        }
+    }
 }
 
 /// What happens to a call.

@@ -250,6 +250,12 @@ impl Bench {
         self.pass(seconds * 1000);
     }
 
+    /// Wakes the call only after all of this time.
+    pub fn wake_late(&mut self, milliseconds: u64) {
+        self.set(self.now.instant + Duration::from_millis(milliseconds));
+        self.input(CallInput::Timeout);
+    }
+
     fn set(&mut self, instant: Instant) {
         let elapsed = u64::try_from(instant.duration_since(self.start).as_millis()).unwrap();
         self.now = Now { instant, unix_ms: UNIX_MS + elapsed };

@@ -311,10 +311,12 @@ fn the_invite_of_a_leg() {
 #[test]
 fn a_sip_noun_is_one_leg() {
     let mut sip = client("");
-    sip.endpoint = Endpoint::Sip { uri: "sip:carol@h".into(), username: Some("u".into()), password: Some("p".into()) };
+    sip.endpoint =
+        Endpoint::Sip { uri: "sip:carol@h".into(), username: Some("u".into()), password: Some("hunter2".into()) };
     sip.headers = vec![("X-A".into(), "1".into())];
     let t = dialing(dial([sip]), &[]);
-    assert!(matches!(&t.invites[0].target, Target::Uri { uri, .. } if uri == "sip:carol@h"));
+    assert!(matches!(&t.invites[0].target, Target::Uri { uri, password: Some(_), .. } if uri == "sip:carol@h"));
+    assert!(!format!("{:?}", t.invites[0]).contains("hunter2"));
     assert_eq!(t.invites[0].headers, [("X-A".to_owned(), "1".to_owned())]);
     assert_eq!(parameter(&t.events[0].parameters, "SipHeader_X-A"), "1");
     assert_eq!(parameter(&t.events[0].parameters, "To"), "carol");

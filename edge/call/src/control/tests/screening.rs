@@ -121,6 +121,21 @@ fn the_timeout_counts_from_the_answer() {
     assert!(t.finished);
 }
 
+/// RCML.md 1.3: of two times that have passed when we are woken late, the earlier one counts.
+#[test]
+fn a_late_wake_up_keeps_the_order_of_times() {
+    for (length, said) in [(8, "bye 0, refuse 480"), (7, "bye 0, refuse 480"), (6, "answer 0, bridge 0")] {
+        let mut noun = screened("bob", SCREEN);
+        noun.screening = Some(Screening { document: at(SCREEN), timeout: 7 });
+        let verbs = vec![Step::Dial(dial([noun]))];
+        let mut t = Setup::new(verbs).devices("bob", 1).document(SCREEN, vec![pause(length)]).start();
+        t.answers(0);
+        t.skip();
+        t.wake_late(9_000);
+        t.says(said);
+    }
+}
+
 /// RCML.md 1.2 "Decided": the Dial timeout does not end a leg that is in screening.
 #[test]
 fn the_dial_timeout_spares_screening() {
