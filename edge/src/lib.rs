@@ -2,5 +2,6 @@
 
 pub mod adapters;
 pub mod config;
+pub mod core;
 pub mod media;
 pub mod net;

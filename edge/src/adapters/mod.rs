@@ -10,6 +10,7 @@ mod calls;
 mod convert;
 mod functions;
 mod lease;
+mod local;
 mod resolve;
 mod stores;
 
@@ -30,6 +31,7 @@ pub use calls::CallWriter;
 pub use convert::sid;
 pub use functions::{Evaluate, HandOver, HandOverError};
 pub use lease::{Lease, LeaseWatch};
+pub use local::LocalCallbacks;
 pub use resolve::Resolver;
 pub use stores::Stores;
 

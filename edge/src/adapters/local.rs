@@ -1,0 +1,101 @@
+//! `evaluate` and `callback` run in this process.
+
+use async_trait::async_trait;
+use ringfork_callback::{Deliverer, Delivery, Schedule};
+use ringfork_evaluate::Evaluator;
+use ringfork_rcml::evaluation::{self, Request, Response};
+use ringfork_state::{CallbackEvent, Level, Notification, Notifications};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use tokio::sync::Semaphore;
+
+use super::functions::{Evaluate, HandOver, HandOverError};
+
+/// Rounds of delivery under way. A further one waits its turn: customers' servers that hang may hold so many
+/// connections, and no more.
+const ROUNDS: usize = 4096;
+
+#[async_trait]
+impl Evaluate for Evaluator {
+    async fn evaluate(&self, request: Request) -> Result<Response, String> {
+        Ok(Evaluator::evaluate(self, request).await)
+    }
+}
+
+/// Delivers callbacks by RCML.md 1.4, all rounds of it.
+pub struct LocalCallbacks {
+    deliverer: Deliverer,
+    rounds: Vec<Duration>,
+    turns: Semaphore,
+    notifications: Arc<dyn Notifications>,
+}
+
+impl LocalCallbacks {
+    /// What goes wrong for good is kept with the leg.
+    pub fn new(deliverer: Deliverer, notifications: Arc<dyn Notifications>) -> Self {
+        LocalCallbacks { deliverer, rounds: Schedule::default().rounds, turns: Semaphore::new(ROUNDS), notifications }
+    }
+
+    async fn deliver(&self, event: &CallbackEvent) -> Delivery {
+        let mut pauses = self.rounds.iter();
+        loop {
+            let outcome = {
+                let _turn = self.turns.acquire().await;
+                self.deliverer.round(event).await
+            };
+            match (outcome, pauses.next()) {
+                (Delivery::Exhausted(_), Some(pause)) => tokio::time::sleep(*pause).await,
+                (outcome, _) => return outcome,
+            }
+        }
+    }
+
+    async fn keep(&self, event: &CallbackEvent, notice: evaluation::Notice) {
+        let mut random = [0; 9];
+        let _ = getrandom::fill(&mut random);
+        let unix_ms = crate::core::now().unix_ms;
+        let notification = Notification {
+            sid: Notification::new_sid(event.leg, unix_ms, random),
+            account_sid: event.account_sid.clone(),
+            call: event.leg,
+            unix_ms,
+            level: match notice.level {
+                evaluation::Level::Error => Level::Error,
+                evaluation::Level::Warning => Level::Warning,
+            },
+            code: notice.code,
+            message: notice.message,
+            url: notice.url,
+            line: notice.line,
+        };
+        if let Err(error) = self.notifications.notify(&notification).await {
+            tracing::warn!(call = %event.leg, %error, "a notification was lost");
+            metrics::counter!("ringfork_notifications_lost_total").increment(1);
+        }
+    }
+}
+
+#[async_trait]
+impl HandOver for LocalCallbacks {
+    async fn hand_over(&self, event: CallbackEvent) -> Result<(), HandOverError> {
+        let start = Instant::now();
+        let outcome = self.deliver(&event).await;
+        let label = match outcome {
+            Delivery::Delivered => "delivered",
+            Delivery::Ended(_) => "ended",
+            Delivery::Exhausted(_) => "exhausted",
+        };
+        metrics::counter!("ringfork_callbacks_total", "outcome" => label).increment(1);
+        match outcome {
+            Delivery::Delivered => {
+                metrics::histogram!("ringfork_callback_seconds").record(start.elapsed());
+                tracing::debug!(call = %event.leg, event = event.kind.as_str(), "status callback delivered");
+            }
+            Delivery::Ended(notice) | Delivery::Exhausted(notice) => {
+                tracing::warn!(call = %event.leg, event = event.kind.as_str(), problem = notice.message, "status callback failed");
+                self.keep(&event, notice).await;
+            }
+        }
+        Ok(())
+    }
+}
