@@ -5,3 +5,5 @@ pub mod config;
 pub mod core;
 pub mod media;
 pub mod net;
+pub mod start;
+pub mod telemetry;
