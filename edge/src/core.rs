@@ -8,7 +8,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::task::{Context, Poll};
-use std::time::{Instant, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use metrics::Counter;
 use ringfork_call::action::{Action, BindingRecord, Input, LogLevel, Now};
@@ -27,6 +27,8 @@ use crate::net::{Bound, DATAGRAM, Sent, StreamEvent, Streams, UdpPort, metric};
 const BATCH: usize = 64;
 /// Answers and stream messages taken in one turn.
 const ANSWERS: usize = 256;
+/// Between two looks at the sizes of the tables.
+const PUBLISH: Duration = Duration::from_millis(200);
 /// Answers waiting for the core; whoever brings one more waits.
 pub const INPUTS: usize = 65_536;
 /// Stream messages waiting for the core; beyond it streams are not read.
@@ -144,6 +146,8 @@ struct Core {
     received: Counter,
     sent: Counter,
     load: Arc<CoreLoad>,
+    /// Something happened since the load was published.
+    stale: bool,
 }
 
 impl Core {
@@ -175,6 +179,7 @@ impl Core {
             received: metrics::counter!("ringfork_sip_received_total"),
             sent: metrics::counter!("ringfork_sip_sent_total"),
             load: settings.load,
+            stale: true,
         })
     }
 
@@ -183,21 +188,30 @@ impl Core {
         let sleep = sleep_until(tokio::time::Instant::now());
         tokio::pin!(sleep);
         let mut armed: Option<Instant> = None;
+        let mut published = Instant::now();
         // A new agent may have something to say already (bindings to probe).
         self.drain();
         loop {
-            let due = self.agent.next_timeout();
+            // Counting calls takes a moment where there are many: a few times a second is enough.
+            let mut due = self.agent.next_timeout();
+            let next = published + PUBLISH;
+            if Instant::now() >= next {
+                self.publish();
+                published = Instant::now();
+                self.stale = false;
+            } else if self.stale {
+                due = Some(due.map_or(next, |due| due.min(next)));
+            }
             if due != armed {
                 armed = due;
                 if let Some(due) = due {
                     sleep.as_mut().reset(due.into());
                 }
             }
-            self.publish();
             if !poll_fn(|context| self.poll(context, sleep.as_mut(), armed.is_some())).await {
                 return;
             }
-            self.turn(&mut buffer);
+            self.stale |= self.turn(&mut buffer);
         }
     }
 
@@ -222,34 +236,40 @@ impl Core {
         if something { Poll::Ready(true) } else { Poll::Pending }
     }
 
-    /// A bounded share of everything that waits.
-    fn turn(&mut self, buffer: &mut [u8; DATAGRAM]) {
-        self.time_out();
+    /// A bounded share of everything that waits; whether there was anything.
+    fn turn(&mut self, buffer: &mut [u8; DATAGRAM]) -> bool {
+        let mut something = self.time_out();
         for index in 0..self.udp.len() {
             for _ in 0..BATCH {
                 let Some((flow, payload)) = self.udp.get(index).and_then(|port| port.receive(buffer)) else { break };
                 self.received.increment(1);
                 self.feed(Input::Packet { flow, payload });
+                something = true;
             }
         }
         for _ in 0..ANSWERS {
             let Some(input) = self.ready.pop_front().or_else(|| self.inputs.try_recv().ok()) else { break };
             self.feed(input);
+            something = true;
         }
         for _ in 0..ANSWERS {
             let Some(event) = self.stream_ready.pop_front().or_else(|| self.stream_events.try_recv().ok()) else {
                 break;
             };
             self.stream_event(event);
+            something = true;
         }
+        something
     }
 
-    fn time_out(&mut self) {
+    fn time_out(&mut self) -> bool {
         let now = now();
-        if self.agent.next_timeout().is_some_and(|due| due <= now.instant) {
+        let due = self.agent.next_timeout().is_some_and(|due| due <= now.instant);
+        if due {
             self.agent.handle(now, Input::Timeout);
             self.drain();
         }
+        due
     }
 
     fn feed(&mut self, input: Input) {

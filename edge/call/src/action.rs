@@ -54,6 +54,8 @@ pub enum Action {
     Deliver { token: Token, event: Arc<Event> },
     /// Keep a warning or an error with the call (REST Notifications); no answer.
     Notify { notice: Notice },
+    /// Nothing more comes of this call: all is written and handed over, or given up; no answer.
+    Finished { call: CallSid },
     /// Something for the media shell; no answer.
     Media(MediaAction),
     /// One structured log line; `call` is on it where there is one.
@@ -102,6 +104,8 @@ pub enum Input {
     ClientChanged { login: String, deleted: bool },
     /// A number was changed through REST.
     NumberChanged { number: String },
+    /// An application was changed through REST: whatever names it has another document.
+    ApplicationChanged,
     /// Neither RTP nor RTCP from this party for [`AgentConfig::media_timeout`](crate::agent::AgentConfig::media_timeout), as the media shell saw it.
     MediaSilent { media: MediaId },
     /// Whether the lease is held: without it new calls get 503 (DESIGN "The split").

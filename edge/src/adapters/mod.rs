@@ -168,6 +168,13 @@ impl Services {
                     Some(Input::Evaluated { token, result })
                 }),
             ),
+            Action::Finished { call } => (
+                immediate,
+                Box::pin(async move {
+                    this.calls.finished(call).await;
+                    None
+                }),
+            ),
             Action::Notify { notice } => (
                 immediate,
                 Box::pin(async move {

@@ -189,7 +189,7 @@ pub enum CallWrite {
         /// Every leg of this Dial.
         legs: Vec<PlannedLeg>,
     },
-    /// A leg was accepted.
+    /// A leg was accepted: the parent is in progress, and answered from then on unless it was before.
     Accept {
         /// The parent.
         parent: CallSid,
@@ -296,7 +296,11 @@ impl Call {
                 self.legs.extend(legs.iter().map(|leg| leg.sid));
                 self.plan_before = std::mem::replace(&mut self.plan, legs.clone());
             }
-            CallWrite::Accept { accepted, .. } => self.accepted = Some(*accepted),
+            CallWrite::Accept { accepted, .. } => {
+                self.accepted = Some(*accepted);
+                self.status = CallStatus::InProgress;
+                self.answered_unix_ms = self.answered_unix_ms.or(Some(accepted.unix_ms));
+            }
             CallWrite::Leg { status, answered_unix_ms, ended_unix_ms, event, handed_over, .. } => {
                 self.status = *status;
                 self.answered_unix_ms = answered_unix_ms.or(self.answered_unix_ms);

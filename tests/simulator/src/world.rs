@@ -423,7 +423,7 @@ impl World {
                 self.tell(|| format!("{media:?}"));
             }
             Action::Log { message, .. } => self.tell(|| format!("log {message}")),
-            Action::Notify { .. } | Action::Count { .. } | Action::Close { .. } => {}
+            Action::Notify { .. } | Action::Count { .. } | Action::Close { .. } | Action::Finished { .. } => {}
         }
     }
 

@@ -198,6 +198,10 @@ impl<P: Ports> Agent<P> {
                 let plain = number.trim_start_matches('+');
                 self.numbers.retain(|name, entry| entry.number != number && name.trim_start_matches('+') != plain);
             }
+            Input::ApplicationChanged => {
+                self.clients.retain(|_, entry| entry.voice.is_none());
+                self.numbers.retain(|_, _| false);
+            }
             Input::MediaSilent { media } => self.on_silence(media),
             Input::Lease { held } => self.lease = held,
             Input::Drain => self.draining = true,

@@ -93,6 +93,7 @@ impl Call {
             CallOutput::Count { metric, label, by } => core.actions.push_back(Action::Count { metric, label, by }),
             CallOutput::Finished => {
                 self.finished = true;
+                core.actions.push_back(Action::Finished { call: self.sid });
                 if self.caller.ringing.is_some() {
                     core.log(LogLevel::Error, Some(self.sid), "The call ended without an answer to its caller");
                     self.refuse_caller(core, 500, None);

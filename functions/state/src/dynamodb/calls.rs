@@ -252,6 +252,9 @@ fn update_of(owner: &Owner, version: u64, write: &CallWrite) -> Result<Update> {
         CallWrite::Accept { accepted, .. } => {
             update.set("accepted", s(accepted.leg.to_string()));
             update.set("accepted_at", n(accepted.unix_ms));
+            update.set("status", s(CallStatus::InProgress.as_str()));
+            let (path, at) = (update.name("answered"), update.value("accepted_at", n(accepted.unix_ms)));
+            update.set_to(&path, &format!("if_not_exists({path}, {at})"));
         }
         CallWrite::Leg { status, answered_unix_ms, ended_unix_ms, event, handed_over, .. } => {
             step(&mut update, *status, *answered_unix_ms, *ended_unix_ms);

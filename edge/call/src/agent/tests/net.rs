@@ -226,7 +226,7 @@ impl Net {
             Action::Media(media) => self.media.push(media),
             Action::Log { message, .. } => self.logs.push(message),
             Action::Count { metric, label, by } => *self.counts.entry((metric, label)).or_default() += by,
-            Action::Close { .. } | Action::Notify { .. } => {}
+            Action::Close { .. } | Action::Notify { .. } | Action::Finished { .. } => {}
         }
     }
 

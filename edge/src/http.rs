@@ -1,0 +1,132 @@
+//! The HTTP side: `/health`, `/metrics`, and the REST API under `/restcomm/` and `/2010-04-01/`.
+//!
+//! Limits: a body beyond [`ringfork_api::MAX_BODY`] gets 413; a request that takes longer than [`PATIENCE`] to arrive
+//! gets 408.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::{Body, to_bytes};
+use axum::extract::{Request, State};
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{any, get};
+use ringfork_api::{Api, Change, Changes};
+use ringfork_call::action::Input;
+use tokio::net::TcpListener;
+use tokio::sync::{mpsc, oneshot};
+
+use crate::adapters::LeaseWatch;
+use crate::net::BindError;
+use crate::telemetry::{Exposition, ProcessMetrics};
+
+/// For a request's body to arrive.
+const PATIENCE: Duration = Duration::from_secs(15);
+
+/// What the pages show.
+pub struct Pages {
+    /// `/metrics`.
+    pub metrics: ProcessMetrics,
+    /// Whether new calls are refused because the process ends.
+    pub draining: Arc<AtomicBool>,
+    /// Whether the lease is held.
+    pub lease: LeaseWatch,
+    /// The REST API.
+    pub api: Api,
+}
+
+/// Tells the core of what REST changed.
+pub struct CoreChanges(pub mpsc::Sender<Input>);
+
+impl Changes for CoreChanges {
+    fn changed(&self, change: Change) {
+        let input = match change {
+            Change::Client { login, deleted } => Input::ClientChanged { login, deleted },
+            Change::Number { phone_number } => Input::NumberChanged { number: phone_number },
+            Change::Application { .. } => Input::ApplicationChanged,
+        };
+        // A full queue: tens of thousands of answers wait, and what is cached is old after a minute anyway. A deleted
+        // client's bindings must go all the same.
+        if let Err(mpsc::error::TrySendError::Full(input)) = self.0.try_send(input) {
+            let queue = self.0.clone();
+            tokio::spawn(async move { queue.send(input).await });
+        }
+    }
+}
+
+/// Binds `--http`.
+///
+/// # Errors
+/// One line that names the option and the fix.
+pub async fn bind(address: SocketAddr) -> Result<(TcpListener, SocketAddr), BindError> {
+    let bound = async {
+        let listener = TcpListener::bind(address).await?;
+        let address = listener.local_addr()?;
+        Ok((listener, address))
+    };
+    bound.await.map_err(|source| BindError { option: "--http", address, source })
+}
+
+/// Serves until `end` is told or dropped; requests under way are finished.
+pub async fn serve(listener: TcpListener, pages: Arc<Pages>, end: oneshot::Receiver<()>) {
+    let app = Router::new()
+        .route("/health", get(health))
+        .route("/metrics", get(exposition))
+        .route("/restcomm/{*path}", any(rest))
+        .route("/2010-04-01/{*path}", any(rest))
+        .with_state(pages);
+    let served = axum::serve(listener, app).with_graceful_shutdown(async {
+        let _ = end.await;
+    });
+    if let Err(error) = served.await {
+        tracing::error!(%error, "the HTTP server ended");
+    }
+}
+
+impl Pages {
+    fn state(&self) -> Exposition {
+        Exposition { lease_held: self.lease.held(), draining: self.draining.load(Ordering::Relaxed) }
+    }
+}
+
+/// 200 while new calls are taken, else 503; the body says why.
+async fn health(State(pages): State<Arc<Pages>>) -> Response {
+    let Exposition { lease_held, draining } = pages.state();
+    let stopped = pages.metrics.core.stopped.load(Ordering::Relaxed);
+    let status = match (stopped, draining, lease_held) {
+        (true, ..) => "stopped",
+        (_, true, _) => "draining",
+        (_, _, false) => "lease-lost",
+        _ => "ok",
+    };
+    let calls = pages.metrics.core.calls.load(Ordering::Relaxed);
+    let bindings = pages.metrics.core.bindings.load(Ordering::Relaxed);
+    let body = serde_json::json!({
+        "status": status,
+        "version": env!("CARGO_PKG_VERSION"),
+        "calls": calls,
+        "bindings": bindings,
+    });
+    let code = if status == "ok" { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    (code, axum::Json(body)).into_response()
+}
+
+async fn exposition(State(pages): State<Arc<Pages>>) -> Response {
+    let text = pages.metrics.render(pages.state());
+    ([(header::CONTENT_TYPE, HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8"))], text)
+        .into_response()
+}
+
+async fn rest(State(pages): State<Arc<Pages>>, request: Request) -> Response {
+    let (parts, body) = request.into_parts();
+    // One octet more than the API takes: it answers 413 itself, in the form that was asked for.
+    let body = match tokio::time::timeout(PATIENCE, to_bytes(body, ringfork_api::MAX_BODY + 1)).await {
+        Ok(Ok(body)) => body,
+        Ok(Err(_)) => vec![0; ringfork_api::MAX_BODY + 1].into(),
+        Err(_) => return StatusCode::REQUEST_TIMEOUT.into_response(),
+    };
+    ringfork_api::handle(&pages.api, axum::http::Request::from_parts(parts, body)).await.map(Body::from)
+}
