@@ -99,6 +99,8 @@ pub enum Timer {
     Unacked(Key, Party),
     /// Session timer (RFC 4028).
     Session(Key, Party),
+    /// A re-INVITE of ours has no final response.
+    Outgoing(Key, Party),
     /// The wait after 491 (RFC 3261 §14.1).
     Glare(Key, Party),
     /// A trunk's target gave no response at all.

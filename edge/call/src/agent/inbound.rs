@@ -369,6 +369,7 @@ impl<P: Ports> Agent<P> {
             again: None,
             expires,
             answer: None,
+            answered: false,
             cancelled: false,
             request: request.clone(),
         };
@@ -398,7 +399,7 @@ impl<P: Ports> Agent<P> {
             }
             Some(Invited::Call(call)) => {
                 if let Some(call) = self.calls.get_mut(call) {
-                    call.caller_gave_up();
+                    call.caller_gave_up(&mut self.core);
                 }
                 self.pump(call);
             }

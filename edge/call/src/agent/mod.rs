@@ -469,10 +469,11 @@ impl<P: Ports> Agent<P> {
                 self.tell(key, CallInput::Timeout);
             }
             Timer::Ring(key) => self.with_call(key, |call, core| call.ring(core)),
-            Timer::CallerExpires(key) => self.with_call(key, |call, _| call.caller_gave_up()),
+            Timer::CallerExpires(key) => self.with_call(key, |call, core| call.caller_gave_up(core)),
             Timer::Reliable(key) => self.with_call(key, |call, core| call.repeat_reliable(core)),
             Timer::Unacked(key, party) => self.with_call(key, |call, core| call.on_unacked(core, party)),
             Timer::Session(key, party) => self.with_call(key, |call, core| call.on_session_timer(core, party)),
+            Timer::Outgoing(key, party) => self.with_call(key, |call, core| call.outgoing_is_late(core, party)),
             Timer::Glare(key, party) => self.with_call(key, |call, core| call.after_glare(core, party)),
             Timer::NoResponse(key, leg) => self.with_call(key, |call, core| call.leg_silent(core, leg)),
             Timer::KeepAlive(flow) => self.keepalive_due(flow),

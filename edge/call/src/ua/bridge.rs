@@ -31,12 +31,17 @@ impl Call {
         }));
     }
 
-    /// Takes caller and leg apart.
+    /// Takes caller and leg apart. What one waited for from the other is settled without it.
     pub fn unbridge<P: Ports>(&mut self, core: &mut Core<P>) {
-        if self.bridge.take().is_some()
-            && let Some(media) = &self.caller.session.media
-        {
-            core.actions.push_back(Action::Media(MediaAction::Unbridge { media: media.id }));
+        let Some(leg) = self.bridge.take() else { return };
+        for party in [Party::Caller, Party::Leg(leg)] {
+            self.refuse_incoming(core, party, 500);
+            if let Some(session) = self.session_mut(party).filter(|session| session.phase == Phase::Live) {
+                session.settle_ack(core);
+                if let Some(media) = &session.media {
+                    core.actions.push_back(Action::Media(MediaAction::Unbridge { media: media.id }));
+                }
+            }
         }
     }
 

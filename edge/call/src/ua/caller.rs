@@ -43,6 +43,8 @@ pub struct Ringing {
     pub expires: Option<TimerId>,
     /// The answer waits for the PRACK of a response with our offer (RFC 3262 §3).
     pub answer: Option<LegId>,
+    /// Control has answered.
+    pub answered: bool,
     /// Control was told that the caller gave up: nothing but a refusal is possible.
     pub cancelled: bool,
 }
@@ -133,11 +135,14 @@ impl Call {
         }
     }
 
-    /// CANCEL, the INVITE's Expires, or BYE before the answer: control decides, and refuses with 487.
-    pub fn caller_gave_up(&mut self) {
-        if let Some(ringing) = &mut self.caller.ringing
-            && !ringing.cancelled
-        {
+    /// CANCEL, the INVITE's Expires, or BYE before the answer: control decides, and refuses with 487. Where control has
+    /// answered already and the 200 waits for a PRACK, the refusal is ours: what comes before our 200 wins (RCML.md 1.5).
+    pub fn caller_gave_up<P: Ports>(&mut self, core: &mut Core<P>) {
+        let Some(ringing) = &mut self.caller.ringing else { return };
+        if ringing.answered {
+            return self.give_up(core, 487);
+        }
+        if !ringing.cancelled {
             ringing.cancelled = true;
             self.tell(CallInput::CallerCancelled);
         }
@@ -145,9 +150,12 @@ impl Call {
 
     /// The caller's INVITE cannot be answered for a reason of its own: it gets this code, control hears that it is gone.
     fn give_up<P: Ports>(&mut self, core: &mut Core<P>, code: u16) {
-        let was = self.caller.ringing.as_ref().is_some_and(|ringing| !ringing.cancelled);
+        let Some(ringing) = &self.caller.ringing else { return };
+        let (answered, cancelled) = (ringing.answered, ringing.cancelled);
         self.refuse_caller(core, code, None);
-        if was {
+        if answered {
+            self.lost(core, Party::Caller);
+        } else if !cancelled {
             self.tell(CallInput::CallerCancelled);
         }
     }
@@ -169,10 +177,10 @@ impl Call {
 
     /// 200 with this leg's media.
     pub fn answer_with<P: Ports>(&mut self, core: &mut Core<P>, leg: LegId) {
-        let Some(terms) = self.session(Party::Leg(leg)).and_then(|leg| leg.sdp.remote_terms()) else {
-            return self.give_up(core, 500);
-        };
+        let terms = self.session(Party::Leg(leg)).and_then(|leg| leg.sdp.remote_terms());
         let Some(ringing) = &mut self.caller.ringing else { return };
+        ringing.answered = true;
+        let Some(terms) = terms else { return self.give_up(core, 500) };
         if ringing.unpracked.as_ref().is_some_and(|unpracked| unpracked.offered) {
             ringing.answer = Some(leg);
             return;
@@ -182,6 +190,9 @@ impl Call {
 
     /// 200 for media of our own.
     pub fn answer_alone<P: Ports>(&mut self, core: &mut Core<P>) {
+        if let Some(ringing) = &mut self.caller.ringing {
+            ringing.answered = true;
+        }
         self.answer(core, Terms::standard());
     }
 

@@ -166,8 +166,7 @@ impl Call {
             && let Some(outgoing) = &mut there.outgoing
         {
             outgoing.cancelled = true;
-            let serial = outgoing.serial;
-            core.cancel_dialog_request(serial);
+            there.cancel_outgoing(core);
         }
     }
 
@@ -184,7 +183,8 @@ impl Call {
             }
             return session.gone(core);
         }
-        let Some(ours) = session.outgoing.take_if(|ours| ours.serial == serial) else { return };
+        let Some(mut ours) = session.outgoing.take_if(|ours| ours.serial == serial) else { return };
+        core.timers.clear(&mut ours.guard);
         if let Outcome::Response(_, response) = outcome
             && matches!(code, 401 | 407)
             && session.phase == Phase::Live
@@ -355,7 +355,7 @@ impl Call {
             if let Some(session) = self.session_mut(party) {
                 session.hang_up(core);
             }
-            return self.lost(party);
+            return self.lost(core, party);
         }
         self.agreed(core, party);
         self.align(core);
@@ -388,7 +388,14 @@ impl Call {
         }
         if dead && let Some(session) = self.session_mut(party) {
             session.hang_up(core);
-            self.lost(party);
+            self.lost(core, party);
+        }
+    }
+
+    /// A re-INVITE of ours takes too long.
+    pub fn outgoing_is_late<P: Ports>(&mut self, core: &mut Core<P>, party: Party) {
+        if let Some(session) = self.session_mut(party) {
+            session.cancel_outgoing(core);
         }
     }
 
@@ -403,7 +410,7 @@ impl Call {
         self.align(core);
     }
 
-    fn refuse_incoming<P: Ports>(&mut self, core: &mut Core<P>, party: Party, code: u16) {
+    pub(super) fn refuse_incoming<P: Ports>(&mut self, core: &mut Core<P>, party: Party, code: u16) {
         let Some(session) = self.session_mut(party) else { return };
         if let Some(incoming) = session.incoming.take() {
             core.invites.remove(&incoming.request.key);

@@ -162,9 +162,6 @@ impl Call {
         while self.legs.len() <= index {
             self.legs.push(Leg { sid, state: LegState::Over });
         }
-        if self.legs.iter().any(|each| each.sid == sid && !matches!(each.state, LegState::Over)) {
-            return;
-        }
         let outbound = match self.plan(core, invite) {
             Ok(outbound) => outbound,
             Err(reason) => {

@@ -97,8 +97,11 @@ impl Call {
         self.inbox.push_back(input);
     }
 
-    /// Tells control that a party is lost, unless it knows.
-    pub fn lost(&mut self, party: Party) {
+    /// A party is lost: it is taken out of the bridge, and control hears of it.
+    pub fn lost<P: Ports>(&mut self, core: &mut Core<P>, party: Party) {
+        if self.other(party).is_some() {
+            self.unbridge(core);
+        }
         self.tell(match party {
             Party::Caller => CallInput::CallerHungUp,
             Party::Leg(leg) => CallInput::LegHungUp { leg },
@@ -126,7 +129,7 @@ impl Call {
         }
         session.hang_up(core);
         self.log(core, LogLevel::Warn, "Neither RTP nor RTCP for too long: ended");
-        self.lost(party);
+        self.lost(core, party);
     }
 
     /// A line in the log about this call.

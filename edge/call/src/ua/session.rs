@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use ringfork_media::sdp::{Description, Session as Sdp};
+use ringfork_media::sdp::{Description, Direction, Session as Sdp};
 use ringfork_sip::build::{RequestBuilder, ResponseBuilder};
 use ringfork_sip::flow::Flow;
 use ringfork_sip::header::{HeaderName, Refresher};
@@ -52,6 +52,8 @@ pub struct Outgoing {
     pub body: Option<Bytes>,
     /// Nobody waits for the answer any more (the other party cancelled).
     pub cancelled: bool,
+    /// It is cancelled when it takes too long.
+    pub guard: Option<TimerId>,
 }
 
 /// A re-INVITE or UPDATE of the party that waits for the other party's answer.
@@ -225,7 +227,11 @@ impl Session {
         };
         let owner = Owner::Dialog { call: self.key, party: self.party, serial };
         let offered = body.is_some();
-        self.outgoing = Some(Outgoing { serial, method, cseq, purpose, offered, body, cancelled: false });
+        let mut guard = None;
+        if method == Method::Invite {
+            core.set(&mut guard, REINVITE, Timer::Outgoing(self.key, self.party));
+        }
+        self.outgoing = Some(Outgoing { serial, method, cseq, purpose, offered, body, cancelled: false, guard });
         let deferred = Deferred { flow: self.flow, request, owner: Some(owner), ack: false };
         core.send_routed(self.route, self.dialog.next_hop(), deferred);
     }
@@ -397,11 +403,7 @@ impl Session {
         if let Some(mut unacked) = self.unacked.take() {
             core.timers.clear(&mut unacked.timer);
         }
-        if let Some(owed) = self.owed_ack.take() {
-            // RFC 3261 §13.2.2.4: every 2xx is ACKed, also when the session ends at once.
-            let answer = self.sdp.answer_ourselves(&owed.offer, ringfork_media::sdp::Direction::Inactive).ok();
-            self.send_ack(core, owed.cseq, answer);
-        }
+        self.settle_ack(core);
         self.authorize(core, &Method::Bye);
         let request = invite::bye(&mut self.dialog, &self.authorization, &core.config.server);
         let serial = core.serial();
@@ -474,6 +476,16 @@ impl Session {
         agreed.ours && core.now.instant + agreed.end() >= end + agreed.due()
     }
 
+    /// Sends the ACK that waits for an answer of the other party, which will not come: every 2xx is ACKed (RFC 3261
+    /// §13.2.2.4).
+    pub fn settle_ack<P: Ports>(&mut self, core: &mut Core<P>) {
+        if let Some(owed) = self.owed_ack.take() {
+            let answer = self.sdp.answer_ourselves(&owed.offer, Direction::Inactive).ok();
+            let ack = self.send_ack(core, owed.cseq, answer);
+            core.keep_ack(owed.key, ack);
+        }
+    }
+
     /// Whether this is the BYE under way.
     pub fn is_leaving(&self, serial: u64) -> bool {
         self.leaving == Some(serial)
@@ -489,9 +501,20 @@ impl Session {
         core.drop_tag(&self.dialog.local_tag);
     }
 
+    /// Gives our re-INVITE up that has no final response: without CANCEL it could stay so for ever (RFC 3261 §9.1).
+    pub fn cancel_outgoing<P: Ports>(&mut self, core: &mut Core<P>) {
+        let Some(outgoing) = self.outgoing.as_mut().filter(|outgoing| outgoing.method == Method::Invite) else {
+            return;
+        };
+        core.timers.clear(&mut outgoing.guard);
+        let serial = outgoing.serial;
+        core.cancel_dialog_request(serial);
+    }
+
     /// Stops what runs for a session that is over: media, timers, and the party's own request (RFC 3261 §15.1.2: 487).
     fn quiet<P: Ports>(&mut self, core: &mut Core<P>) {
         core.close_media(&mut self.media);
+        self.cancel_outgoing(core);
         core.timers.clear(&mut self.timer);
         core.timers.clear(&mut self.glare);
         if let Some(incoming) = self.incoming.take() {
@@ -520,6 +543,9 @@ pub fn asked(request: &Message) -> Asked {
 pub fn retry_after<P: Ports>(core: &mut Core<P>) -> u32 {
     core.random_ms(0..=10).as_millis() as u32
 }
+
+/// How long a re-INVITE of ours may go without a final response.
+const REINVITE: Duration = Duration::from_secs(60);
 
 /// One minute between repeated 180s (RFC 3261 §13.3.1.1).
 pub const RING_AGAIN: Duration = Duration::from_secs(60);

@@ -65,17 +65,13 @@ impl Call {
         core.refuse(request, 200);
         // RFC 3261 §15: a caller may end its early dialog so; the INVITE then gets its 487.
         if party == Party::Caller && self.caller.ringing.is_some() {
-            return self.caller_gave_up();
+            return self.caller_gave_up(core);
         }
-        let bridged = self.other(party).is_some();
         let Some(session) = self.session_mut(party) else { return };
         let was_live = session.phase == Phase::Live;
         session.gone(core);
-        if bridged {
-            self.unbridge(core);
-        }
         if was_live {
-            self.lost(party);
+            self.lost(core, party);
         }
     }
 
@@ -123,7 +119,7 @@ impl Call {
         let was_live = session.phase == Phase::Live;
         session.give_up_ack(core);
         if was_live {
-            self.lost(party);
+            self.lost(core, party);
         }
     }
 
@@ -134,6 +130,6 @@ impl Call {
             return;
         }
         session.hang_up(core);
-        self.lost(party);
+        self.lost(core, party);
     }
 }

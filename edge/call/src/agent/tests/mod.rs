@@ -6,3 +6,4 @@ pub mod net;
 mod outside;
 mod registrations;
 mod trunks;
+mod walk;
