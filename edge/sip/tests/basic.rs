@@ -58,8 +58,8 @@ fn answers_an_invite() {
     assert_eq!(
         text,
         "SIP/2.0 180 Ringing\r\n\
-         Via: SIP/2.0/UDP 192.0.2.1:5080;rport=4242;branch=z9hG4bK776asdhds;received=198.51.100.7\r\n\
-         Via: SIP/2.0/TCP [2001:db8::1];branch=z9hG4bKx\r\n\
+         Via: SIP/2.0/UDP 192.0.2.1:5080;rport=4242;branch=z9hG4bK776asdhds;received=198.51.100.7, \
+         SIP/2.0/TCP [2001:db8::1];branch=z9hG4bKx\r\n\
          Via: SIP/2.0/TLS c.example.com\r\n\
          From: \"Al \\\"X\\\" ice, A.\" <sip:alice@atlanta.example.com;user=phone>;tag=1928301774\r\n\
          To: Bob <sip:bob@biloxi.example.com>;tag=tt\r\n\

@@ -553,6 +553,16 @@ fn responses_copy_their_request() {
     assert_eq!(answer.call_id(), Some("c1"));
 }
 
+/// Found by fuzzing: a refusal is not many times the size of what it refuses, whatever stands in the Via.
+#[test]
+fn refusals_do_not_amplify() {
+    let text = request(OPTIONS, &[("Via", &format!("SIP/2.0/UDP a;branch=z9{}", ",".repeat(8000)))]);
+    let fault = parse(&text).unwrap_err();
+    let answer = ResponseBuilder::for_fault(&fault, "192.0.2.1:5060".parse().unwrap(), "t").unwrap().build();
+    assert!(answer.len() < text.len() + 100, "{} for {}", answer.len(), text.len());
+    assert!(Message::parse(answer).is_ok());
+}
+
 /// Nothing given to a builder starts a line of its own or a second length.
 #[test]
 fn builders_cannot_be_injected() {

@@ -7,7 +7,7 @@ use bytes::Bytes;
 
 use super::reason::reason_phrase;
 use super::writer::Writer;
-use crate::header::{HeaderName, Rport, Via};
+use crate::header::{HeaderName, List, Rport, Via};
 use crate::message::{Fault, Message};
 
 /// Writes a response: status line, the request's Via (with `received` and `rport`), From, To, Call-ID and CSeq, then
@@ -41,8 +41,9 @@ impl ResponseBuilder {
         writer.value(reason.as_bytes());
         writer.crlf();
         write_vias(&mut writer, request, source);
-        writer.copy(request, HeaderName::From);
-        for field in request.fields_of(HeaderName::To) {
+        // Where a field that stands once is there several times, the first serves for the refusal.
+        writer.copy_first(request, HeaderName::From);
+        if let Some(field) = request.field(HeaderName::To) {
             writer.name(HeaderName::To);
             writer.copied_value(&field);
             let tagged = request.to().is_none_or(|to| to.params.has("tag"));
@@ -52,11 +53,11 @@ impl ResponseBuilder {
             }
             writer.crlf();
         }
-        writer.copy(request, HeaderName::CallId);
-        writer.copy(request, HeaderName::CSeq);
+        writer.copy_first(request, HeaderName::CallId);
+        writer.copy_first(request, HeaderName::CSeq);
         // RFC 3261 §8.2.6.1: a 100 repeats it.
         if code == 100 {
-            writer.copy(request, HeaderName::Timestamp);
+            writer.copy_first(request, HeaderName::Timestamp);
         }
         ResponseBuilder { writer, body: Bytes::new() }
     }
@@ -120,14 +121,27 @@ impl ResponseBuilder {
     }
 }
 
-/// All Vias in order, one line each, the top one with what we saw of the sender.
+/// All Vias as they stand, the top one with what we saw of the sender. Lists are not split into lines: an answer to
+/// thousands of commas must not be many times their size.
 fn write_vias(writer: &mut Writer, request: &Message, source: SocketAddr) {
-    for (index, element) in request.via_values().enumerate() {
+    let mut fields = request.fields_of(HeaderName::Via).skip_while(|field| field.value_raw.is_empty());
+    if let Some(field) = fields.next() {
+        let mut list = List::new(field.value_raw);
+        let top = list.next().unwrap_or_default();
         writer.name(HeaderName::Via);
-        match Via::parse(element).filter(|_| index == 0) {
+        match Via::parse(top) {
             Some(via) => write_top_via(writer, &via, source),
-            None => writer.copied(element),
+            None => writer.copied(top),
         }
+        if let Some(rest) = list.rest() {
+            writer.raw(", ");
+            writer.copied(rest);
+        }
+        writer.crlf();
+    }
+    for field in fields {
+        writer.name(HeaderName::Via);
+        writer.copied_value(&field);
         writer.crlf();
     }
 }

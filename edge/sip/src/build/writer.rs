@@ -103,6 +103,15 @@ impl Writer {
         }
     }
 
+    /// The first received field of this name.
+    pub(super) fn copy_first(&mut self, from: &Message, name: HeaderName) {
+        if let Some(field) = from.field(name) {
+            self.name(name);
+            self.copied_value(&field);
+            self.crlf();
+        }
+    }
+
     /// Received bytes that lie within one value.
     pub(super) fn copied(&mut self, raw: &[u8]) {
         self.buffer.extend_from_slice(&scan::unfold(raw));

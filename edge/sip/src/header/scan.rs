@@ -13,8 +13,22 @@ pub const fn is_lws(byte: u8) -> bool {
 
 /// `token` of RFC 3261 §25.1.
 pub const fn is_token_byte(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'!' | b'%' | b'*' | b'_' | b'+' | b'`' | b'\'' | b'~')
+    TOKEN[byte as usize]
 }
+
+/// A table, since every octet of every header name is looked up.
+const TOKEN: [bool; 256] = {
+    let mut table = [false; 256];
+    let mut byte = 0u8;
+    loop {
+        table[byte as usize] = byte.is_ascii_alphanumeric()
+            || matches!(byte, b'-' | b'.' | b'!' | b'%' | b'*' | b'_' | b'+' | b'`' | b'\'' | b'~');
+        if byte == u8::MAX {
+            break table;
+        }
+        byte += 1;
+    }
+};
 
 /// Whether this is one or more token characters.
 pub fn is_token(text: &[u8]) -> bool {
@@ -157,6 +171,11 @@ impl<'a> List<'a> {
     pub fn new(value: &'a [u8]) -> Self {
         let value = trim(value);
         Self { rest: (!value.is_empty()).then_some(value) }
+    }
+
+    /// What was not yielded yet, commas in it; `None` at the end.
+    pub fn rest(&self) -> Option<&'a [u8]> {
+        self.rest
     }
 }
 

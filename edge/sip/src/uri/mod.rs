@@ -96,6 +96,21 @@ pub enum UriError {
     Character,
 }
 
+/// Octets that no URI has.
+const FORBIDDEN: [bool; 256] = {
+    let mut table = [false; 256];
+    let mut byte = 0;
+    while byte <= b' ' {
+        table[byte as usize] = true;
+        byte += 1;
+    }
+    table[0x7f] = true;
+    table[b'<' as usize] = true;
+    table[b'>' as usize] = true;
+    table[b'"' as usize] = true;
+    table
+};
+
 /// A URI, borrowed. All parts are as sent.
 #[derive(Debug, Clone, Copy)]
 pub struct Uri<'a> {
@@ -116,7 +131,7 @@ impl<'a> Uri<'a> {
     /// # Errors
     /// When it has no scheme, or is a SIP URI whose parts are malformed.
     pub fn parse(text: &'a str) -> Result<Uri<'a>, UriError> {
-        if text.bytes().any(|byte| byte <= b' ' || matches!(byte, 0x7f | b'<' | b'>' | b'"')) {
+        if text.bytes().any(|byte| FORBIDDEN[usize::from(byte)]) {
             return Err(UriError::Character);
         }
         let (scheme_text, rest) = text.split_once(':').ok_or(UriError::Scheme)?;
