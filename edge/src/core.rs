@@ -153,7 +153,7 @@ struct Core {
 impl Core {
     fn new(settings: CoreSettings, stop: mpsc::Receiver<()>) -> io::Result<Core> {
         let addresses = media_addresses(settings.listeners.iter().map(|listener| listener.address.ip()));
-        let pool = PortPool::new(addresses, settings.rtp_ports, settings.pairs);
+        let pool = PortPool::new(addresses, settings.rtp_ports, settings.pairs, rand::random());
         let media = Media::start(pool.clone(), settings.media, settings.services.inputs.clone())?;
         let (sender, stream_events) = mpsc::channel(STREAM_EVENTS);
         let streams = Streams::new(sender);

@@ -7,6 +7,7 @@
 pub mod adapters;
 pub mod config;
 pub mod core;
+pub mod demo;
 pub mod http;
 pub mod media;
 pub mod net;

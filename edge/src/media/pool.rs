@@ -18,7 +18,7 @@ const RECEIVE_BUFFER: usize = 64 * 1024;
 /// should not meet the next call.
 const REST: usize = 128;
 /// Ports that others hold are skipped, at most so many for one lease.
-const SKIPS: usize = 64;
+const SKIPS: usize = 512;
 
 /// RTP and RTCP sockets of one IP version.
 #[derive(Debug)]
@@ -72,14 +72,16 @@ pub struct PortPool(Rc<RefCell<Inner>>);
 
 impl PortPool {
     /// A pool over `range`, bound at `addresses` (at most one of each IP version), with at most `limit` pairs, some of
-    /// them bound at once.
-    pub fn new(addresses: Vec<IpAddr>, range: PortRange, limit: usize) -> Self {
+    /// them bound at once. It starts at the pair that `start` falls on: servers that share a machine and a range meet
+    /// less where each starts by chance.
+    pub fn new(addresses: Vec<IpAddr>, range: PortRange, limit: usize, start: u16) -> Self {
         let pairs = usize::from(range.pairs());
         let limit = limit.min(pairs);
+        let start = start % range.pairs().max(1);
         let mut inner = Inner {
             addresses,
             range,
-            next: range.first,
+            next: range.first.saturating_add(start.saturating_mul(2)),
             untried: pairs,
             free: VecDeque::new(),
             leased: HashMap::new(),
@@ -216,7 +218,7 @@ mod tests {
     /// DESIGN "Media"; RFC 3550 §11: even ports, the odd neighbour ours too, none lent twice, all come back.
     #[test]
     fn leases_are_even_distinct_and_come_back() {
-        let mut pool = PortPool::new(vec!["127.77.1.1".parse().unwrap()], range(21000, 21019), 100);
+        let mut pool = PortPool::new(vec!["127.77.1.1".parse().unwrap()], range(21000, 21019), 100, 0);
         let leased: HashSet<u16> = std::iter::from_fn(|| pool.lease()).collect();
         assert_eq!(leased.len(), 10);
         assert!(leased.iter().all(|port| port % 2 == 0));
@@ -233,14 +235,14 @@ mod tests {
     #[test]
     fn a_busy_port_is_skipped() {
         let _held = UdpSocket::bind("127.77.1.2:21003").unwrap();
-        let mut pool = PortPool::new(vec!["127.77.1.2".parse().unwrap()], range(21000, 21007), 100);
+        let mut pool = PortPool::new(vec!["127.77.1.2".parse().unwrap()], range(21000, 21007), 100, 0);
         let leased: Vec<u16> = std::iter::from_fn(|| pool.lease()).collect();
         assert_eq!(leased, [21000, 21004, 21006]);
     }
 
     #[test]
     fn no_more_pairs_than_the_limit_are_bound() {
-        let mut pool = PortPool::new(vec!["127.77.1.3".parse().unwrap()], range(21000, 21999), 3);
+        let mut pool = PortPool::new(vec!["127.77.1.3".parse().unwrap()], range(21000, 21999), 3, 0);
         assert_eq!(std::iter::from_fn(|| pool.lease()).count(), 3);
     }
 

@@ -21,7 +21,7 @@ struct Bench {
 }
 
 fn bench(address: &'static str, silence: Duration) -> Bench {
-    let pool = PortPool::new(vec![address.parse().unwrap()], "22000-22099".parse().unwrap(), 50);
+    let pool = PortPool::new(vec![address.parse().unwrap()], "22000-22099".parse().unwrap(), 50, 0);
     let (sender, inputs) = mpsc::channel(16);
     let settings =
         RelaySettings { silence, trusted: Arc::new(|_| false), counters: Arc::new(MediaCounters::default()) };
