@@ -199,9 +199,9 @@ impl<P: Ports> Core<P> {
         self.actions.push_back(Action::Connect { connection, remote });
     }
 
-    /// A stream of ours is up. Returns the legs that waited for it.
-    pub fn stream_opened(&mut self, connection: u64, flow: Flow) -> Vec<Waiter> {
-        let Some(mut opening) = self.streams.opening.remove(&connection) else { return Vec::new() };
+    /// A stream of ours is up. Returns the legs that waited for it; `None`: it is not awaited.
+    pub fn stream_opened(&mut self, connection: u64, flow: Flow) -> Option<Vec<Waiter>> {
+        let mut opening = self.streams.opening.remove(&connection)?;
         self.timers.clear(&mut opening.timer);
         self.streams.open.insert(opening.remote, flow);
         let mut legs = Vec::new();
@@ -211,7 +211,7 @@ impl<P: Ports> Core<P> {
                 leg @ Waiter::Leg { .. } => legs.push(leg),
             }
         }
-        legs
+        Some(legs)
     }
 
     /// A stream ended, or could not be opened. Returns the legs that waited for it.

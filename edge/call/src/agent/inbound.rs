@@ -340,6 +340,7 @@ impl<P: Ports> Agent<P> {
             return self.core.refuse_for_now(&request, 503, 5);
         };
         let mut media = Some(media);
+        let line = format!("Call to {called} from {}", request.source.remote());
         let info = caller_info(message, client.as_deref(), called);
         let control =
             control::Call::new(Arc::clone(&self.control), self.core.now, info, reaches, &mut self.core.random);
@@ -381,7 +382,7 @@ impl<P: Ports> Agent<P> {
         };
         self.core.invites.insert(request.key, Invited::Call(key));
         self.core.count("calls_total", "");
-        self.core.log(LogLevel::Info, Some(sid), "Call");
+        self.core.log(LogLevel::Info, Some(sid), line);
         self.calls.fill(key, Box::new(Call::new(key, sid, control, caller)));
         self.pump(key);
     }

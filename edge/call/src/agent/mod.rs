@@ -141,9 +141,14 @@ impl<P: Ports> Agent<P> {
             Input::Packet { flow, payload } => self.on_packet(flow, payload),
             Input::Unframed { flow, head } => self.on_unframed(flow, head),
             Input::Connected { connection, flow } => {
-                self.streams.insert(connection, flow);
-                let waiters = self.core.stream_opened(connection, flow);
-                self.on_stream(waiters, Some(flow));
+                match self.core.stream_opened(connection, flow) {
+                    Some(waiters) => {
+                        self.streams.insert(connection, flow);
+                        self.on_stream(waiters, Some(flow));
+                    }
+                    // It took too long: nobody waits for it any more.
+                    None => self.core.actions.push_back(Action::Close { flow }),
+                }
             }
             Input::FlowClosed { connection } => self.on_flow_closed(connection),
             Input::Resolved { token, targets } => match self.core.pending.remove(&token) {
@@ -207,6 +212,7 @@ impl<P: Ports> Agent<P> {
             Input::Drain => self.draining = true,
             Input::Timeout => {
                 self.core.txns.handle_timeout(now.instant);
+                self.run();
                 while let Some(timer) = self.core.timers.pop_due(now.instant) {
                     self.on_timer(timer);
                 }
