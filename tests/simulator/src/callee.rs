@@ -4,8 +4,20 @@ use std::collections::HashMap;
 use std::net::SocketAddr;
 
 use crate::plan::CalleePlan;
-use crate::session::{Doing, Repeats, Session, Timer};
+use crate::session::{Doing, Repeats, Session, Timer, allow};
 use crate::text::{Text, sdp};
+
+/// What a trunk asks with.
+const CHALLENGE: &str = "Digest realm=\"trunk\", nonce=\"n0\", qop=\"auth\", algorithm=MD5";
+
+/// The INVITE has credentials for [`CHALLENGE`].
+fn is_proved(invite: &Text) -> bool {
+    ["Authorization", "Proxy-Authorization"].into_iter().filter_map(|name| invite.get(name)).any(|value| {
+        ["username=\"trunkuser\"", "realm=\"trunk\"", "nonce=\"n0\"", "response=\""]
+            .into_iter()
+            .all(|part| value.contains(part))
+    })
+}
 
 /// One INVITE that this phone got, and what became of it.
 #[derive(Debug, Clone)]
@@ -116,7 +128,9 @@ impl Callee {
 
     fn invited(&mut self, doing: &mut Doing, invite: Text) {
         let call_id = invite.call_id().to_owned();
-        if self.rung.contains_key(&call_id) {
+        let (cseq, _) = invite.cseq();
+        let asks = |before: &Rung| before.answered.is_some_and(|code| matches!(code, 401 | 407 | 422));
+        if self.rung.get(&call_id).is_some_and(|before| before.invite.cseq().0 >= cseq || !asks(before)) {
             return; // A repetition: the last response is being repeated, or will come.
         }
         let tag = format!("t{}", self.rung.len());
@@ -132,14 +146,22 @@ impl Callee {
             inviting: None,
             over: false,
             version: 1,
+            direction: "sendrecv",
+            habits: self.plan.habits.clone(),
         };
+        let interval = invite.get("Session-Expires").and_then(|value| value.split(';').next()?.parse::<u64>().ok());
+        let (challenge, brief) = (
+            self.plan.challenge.filter(|_| !is_proved(&invite)),
+            self.plan.habits.min_se.filter(|least| interval.is_some_and(|interval| interval < *least)),
+        );
         if self.plan.trying {
             doing.sends.push(invite.response(100, &tag, &[], None));
         }
-        if let Some((_, delay)) = self.plan.provisional {
+        let asks = challenge.is_some() || brief.is_some();
+        if let Some((_, delay)) = self.plan.provisional.filter(|_| !asks) {
             doing.timers.push((delay, Timer::Provisional(call_id.clone())));
         }
-        if let Some((_, delay)) = self.plan.last {
+        if let Some((_, delay)) = self.plan.last.filter(|_| !asks) {
             doing.timers.push((delay, Timer::Final(call_id.clone())));
         }
         let rung = Rung {
@@ -154,7 +176,10 @@ impl Callee {
             bye_came: false,
             bye_sent: false,
         };
-        self.rung.insert(call_id, rung);
+        self.rung.insert(call_id.clone(), rung);
+        if let Some(code) = challenge.or(brief.map(|_| 422)) {
+            self.answer(doing, &call_id, code);
+        }
     }
 
     fn answer(&mut self, doing: &mut Doing, call_id: &str, status: u16) {
@@ -169,10 +194,22 @@ impl Callee {
         self.repeats.stop(&format!("{call_id}/1xx"));
         rung.answered = Some(status);
         let contact = format!("<sip:{}>", self.address);
-        let offer = rung.invite.body.contains("m=audio");
         let body = (status < 300 && self.plan.sound).then(|| sdp(self.address, 1, "sendrecv"));
-        let _ = offer;
-        let response = rung.invite.response(status, &rung.tag, &[("Contact", &contact)], body.as_deref());
+        let habits = &self.plan.habits;
+        let expires = habits.interval.map(|seconds| {
+            let side = if habits.refreshes { "uas" } else { "uac" };
+            format!("{};refresher={side}", seconds.max(90))
+        });
+        let least = habits.min_se.unwrap_or(90).to_string();
+        let mut extra = vec![("Contact", contact.as_str()), ("Allow", allow(habits))];
+        match (status, &expires) {
+            (200, Some(expires)) => extra.extend([("Session-Expires", expires.as_str()), ("Require", "timer")]),
+            (401, _) => extra.push(("WWW-Authenticate", CHALLENGE)),
+            (407, _) => extra.push(("Proxy-Authenticate", CHALLENGE)),
+            (422, _) => extra.push(("Min-SE", &least)),
+            _ => {}
+        }
+        let response = rung.invite.response(status, &rung.tag, &extra, body.as_deref());
         self.repeats.start(doing, format!("{call_id}/final"), response, 4000);
     }
 
@@ -190,6 +227,8 @@ impl Callee {
         rung.acked = true;
         if rung.answered.is_some_and(|status| status < 300) {
             doing.timers.push((self.plan.talk, Timer::Leave(call_id.clone())));
+            let habits = &self.plan.habits;
+            rung.session.begin(doing, habits.interval.map(|seconds| (seconds.max(90), habits.refreshes)));
             if let Some(after) = self.plan.hold {
                 doing.timers.push((after, Timer::Hold(call_id.clone())));
             }
@@ -257,6 +296,16 @@ impl Callee {
                     && rung.session.version < 6
                 {
                     rung.session.reinvite(&mut doing, &mut self.repeats, "sendrecv");
+                }
+            }
+            Timer::Refresh(call_id) => {
+                if let Some(rung) = self.rung.get_mut(&call_id) {
+                    rung.session.refresh(&mut doing, &mut self.repeats);
+                }
+            }
+            Timer::Digit(call_id) => {
+                if let Some(rung) = self.rung.get_mut(&call_id) {
+                    rung.session.digit(&mut doing, &mut self.repeats);
                 }
             }
             Timer::Vanish => self.vanished = true,

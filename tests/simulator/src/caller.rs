@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 
 use crate::plan::CallerPlan;
-use crate::session::{Doing, Repeats, Session, Timer};
+use crate::session::{Doing, Repeats, Session, Timer, allow};
 use crate::text::{Text, finish, sdp};
 
 /// How far the caller's INVITE came.
@@ -42,19 +42,21 @@ pub struct Caller {
 }
 
 impl Caller {
-    /// A caller at `address` of the number 1000 at `edge`.
-    pub fn new(address: SocketAddr, edge: SocketAddr, plan: CallerPlan) -> Caller {
+    /// A caller at `address` of this number at `edge`.
+    pub fn new(address: SocketAddr, edge: SocketAddr, number: &str, plan: CallerPlan) -> Caller {
         let session = Session {
             own: address,
             call_id: format!("caller@{}", address.ip()),
             local: format!("<sip:+15550001111@{address}>;tag=f"),
-            remote: format!("<sip:1000@{edge}>"),
-            target: format!("sip:1000@{edge}"),
+            remote: format!("<sip:{number}@{edge}>"),
+            target: format!("sip:{number}@{edge}"),
             routes: Vec::new(),
             cseq: 1,
             inviting: None,
             over: false,
             version: 1,
+            direction: "sendrecv",
+            habits: plan.habits.clone(),
         };
         Caller {
             address,
@@ -82,8 +84,14 @@ impl Caller {
     pub fn start(&mut self) -> Doing {
         let mut doing = Doing::default();
         let expires = self.plan.expires.map(|seconds| seconds.to_string());
-        let mut extra =
-            vec![("Allow", "INVITE, ACK, CANCEL, BYE, UPDATE, PRACK, INFO, OPTIONS"), ("Supported", "timer, 100rel")];
+        let interval = self.plan.habits.interval.map(|seconds| {
+            let side = if self.plan.habits.refreshes { "uac" } else { "uas" };
+            format!("{seconds};refresher={side}")
+        });
+        let mut extra = vec![("Allow", allow(&self.plan.habits)), ("Supported", "timer, 100rel")];
+        if let Some(interval) = &interval {
+            extra.push(("Session-Expires", interval));
+        }
         if let Some(expires) = &expires {
             extra.push(("Expires", expires));
         }
@@ -195,6 +203,11 @@ impl Caller {
             return;
         }
         doing.timers.push((self.plan.talk, Timer::Leave("call".into())));
+        let agreed = response.get("Session-Expires").and_then(|value| {
+            let interval = value.split(';').next()?.trim().parse::<u64>().ok()?;
+            Some((interval, value.contains("refresher=uac")))
+        });
+        self.session.begin(doing, agreed);
         if let Some(after) = self.plan.hold {
             doing.timers.push((after, Timer::Hold(String::new())));
         }
@@ -203,7 +216,8 @@ impl Caller {
     /// Acknowledges a reliable provisional response (RFC 3262 §4); answers an offer in it.
     fn prack(&mut self, doing: &mut Doing, response: &Text) {
         let Some(number) = response.get("RSeq").and_then(|value| value.parse::<u32>().ok()) else { return };
-        if self.acknowledged.contains(&number) {
+        // Not after its BYE: one that overtakes this is refused for its CSeq (RFC 3261 §12.2.2).
+        if self.acknowledged.contains(&number) || self.session.over {
             return;
         }
         self.acknowledged.push(number);
@@ -260,6 +274,8 @@ impl Caller {
             Timer::Resume(_) if self.session.version < 6 => {
                 self.session.reinvite(&mut doing, &mut self.repeats, "sendrecv");
             }
+            Timer::Refresh(_) => self.session.refresh(&mut doing, &mut self.repeats),
+            Timer::Digit(_) => self.session.digit(&mut doing, &mut self.repeats),
             Timer::Vanish => self.vanished = true,
             _ => {}
         }

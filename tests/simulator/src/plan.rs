@@ -15,8 +15,14 @@ pub struct Plan {
     pub jitter: u64,
     /// Client identities, each with the phones that it registered (`0`: a client without binding).
     pub clients: Vec<Vec<CalleePlan>>,
-    /// The caller.
-    pub caller: CallerPlan,
+    /// Targets of the trunk, best first; empty: its name is not found.
+    pub trunk: Vec<CalleePlan>,
+    /// The callers: the first calls 1000, the second, where there is one, 1001, which rings the same clients.
+    pub callers: Vec<CallerPlan>,
+    /// SIGTERM comes so long after the start.
+    pub drain: Option<u64>,
+    /// The lease is lost so long after the start, for ten seconds.
+    pub lease_lost: Option<u64>,
     /// Documents by path.
     pub documents: Vec<(String, DocumentPlan)>,
     /// Probability that a write of the store is not done and must be tried again.
@@ -61,11 +67,32 @@ pub struct CalleePlan {
     pub hold: Option<u64>,
     /// Falls silent for good so long after the ACK.
     pub vanishes: Option<u64>,
+    /// Asks for credentials with this code first (401 or 407).
+    pub challenge: Option<u16>,
+    /// What it does once the call is up.
+    pub habits: Habits,
+}
+
+/// What either side of a call may do while it is up.
+#[derive(Debug, Clone, Default)]
+pub struct Habits {
+    /// Changes the session by UPDATE rather than by re-INVITE, and says so in Allow.
+    pub update: bool,
+    /// Asks for a session interval of so many seconds.
+    pub interval: Option<u64>,
+    /// Refreshes the session itself.
+    pub refreshes: bool,
+    /// Takes no interval below this: 422.
+    pub min_se: Option<u64>,
+    /// Sends a digit by INFO so long after the ACK.
+    pub digit: Option<u64>,
 }
 
 /// What the caller does.
 #[derive(Debug, Clone)]
 pub struct CallerPlan {
+    /// Calls so long after the start.
+    pub starts: u64,
     /// Gives up so long after its INVITE, if it is not answered.
     pub patience: u64,
     /// Hangs up so long after the answer.
@@ -80,6 +107,21 @@ pub struct CallerPlan {
     pub reliable: bool,
     /// `Expires` of its INVITE, seconds.
     pub expires: Option<u64>,
+    /// What it does once the call is up.
+    pub habits: Habits,
+}
+
+impl Habits {
+    fn draw(dice: &mut Dice) -> Habits {
+        let timer = dice.chance(0.25);
+        Habits {
+            update: dice.chance(0.3),
+            interval: timer.then(|| dice.pick(&[90, 90, 120, 1800])),
+            refreshes: dice.chance(0.5),
+            min_se: dice.chance(0.04).then(|| dice.pick(&[1900, 3600])),
+            digit: dice.chance(0.15).then(|| dice.between(0, 1500)),
+        }
+    }
 }
 
 impl Plan {
@@ -97,20 +139,79 @@ impl Plan {
             })
             .collect();
         let mut documents = Vec::new();
+        let callers = if dice.chance(0.2) { 2 } else { 1 };
+        let with_trunk = dice.chance(0.2);
+        for call in 0..callers {
+            Plan::documents_of(dice, call, clients.len(), with_trunk, tight, &mut documents);
+        }
+        let targets = if with_trunk { dice.pick(&[0, 1, 2, 2, 3]) } else { 0 };
+        let trunk = (0..targets).map(|_| CalleePlan::draw_trunk(dice, tight)).collect();
+        let mut callers: Vec<_> = (0..callers).map(|_| CallerPlan::draw(dice, tight)).collect();
+        let soonest = if tight { 40 } else { 4000 };
+        for caller in callers.iter_mut().skip(1) {
+            caller.starts += dice.between(0, soonest);
+        }
+        let mut clients = clients;
+        // Both sides change the session at once: glare.
+        if dice.chance(0.15) {
+            let after = dice.between(0, 500);
+            for caller in &mut callers {
+                (caller.hold, caller.talk) = (Some(after), caller.talk.max(5000));
+            }
+            for callee in clients.iter_mut().flatten() {
+                (callee.hold, callee.talk) = (Some(after + dice.between(0, 30)), callee.talk.max(5000));
+            }
+        }
+        let interrupted = |dice: &mut Dice| dice.chance(0.05).then(|| dice.between(0, soonest));
+        let (drain, lease_lost) = (interrupted(dice), interrupted(dice));
+        Plan {
+            loss: [0.0, 0.0, 0.1, 0.2][network as usize],
+            duplicate: [0.0, 0.1, 0.0, 0.1][network as usize],
+            jitter: dice.pick(&[1, 20, 200]),
+            clients,
+            trunk,
+            callers,
+            drain,
+            lease_lost,
+            documents,
+            store_fails: dice.pick(&[0.0, 0.0, 0.0, 0.3]),
+            store_delay: dice.pick(&[0, 5, 50, 5000]),
+            handover_fails: dice.pick(&[0.0, 0.0, 0.2]),
+        }
+    }
+
+    /// The documents of one call's number.
+    fn documents_of(
+        dice: &mut Dice,
+        call: usize,
+        clients: usize,
+        with_trunk: bool,
+        tight: bool,
+        documents: &mut Vec<(String, DocumentPlan)>,
+    ) {
         let dials = dice.pick(&[1, 1, 1, 2]);
         for dial in 0..dials {
-            let path = if dial == 0 { "/voice".to_owned() } else { format!("/action/{dial}") };
+            let path = if dial == 0 { format!("/voice/{call}") } else { format!("/action/{call}/{dial}") };
             let mut steps = Vec::new();
             if dice.chance(0.1) {
                 steps.push(Step::Pause { seconds: dice.between(1, 3) as u32 });
             }
             let action = (dial + 1 < dials || dice.chance(0.5))
-                .then(|| DocumentRef { url: format!("http://web/action/{}", dial + 1), method: Method::Post });
-            let nouns = (0..clients.len()).map(|client| Plan::noun(dice, client, tight, &mut documents)).collect();
+                .then(|| DocumentRef { url: format!("http://web/action/{call}/{}", dial + 1), method: Method::Post });
+            let mut endpoints: Vec<_> =
+                (0..clients).map(|client| Endpoint::Client { identity: format!("c{client}") }).collect();
+            if with_trunk {
+                endpoints.push(Endpoint::Number { digits: "+15550002222".into() });
+            }
+            let mut nouns = Vec::new();
+            for (index, endpoint) in endpoints.into_iter().enumerate() {
+                let mark = format!("{call}.{dial}.{index}");
+                nouns.push(Plan::noun(dice, endpoint, mark, tight, documents));
+            }
             steps.push(Step::Dial(Dial {
                 action,
                 timeout: dice.pick(&[1, 2, 5, 30]),
-                time_limit: dice.pick(&[1, 5, 14400]),
+                time_limit: dice.pick(&[1, 5, 14400, 14400]),
                 caller_id: dice.chance(0.2).then(|| "client:desk".to_owned()),
                 record: false,
                 dial_music: None,
@@ -126,20 +227,16 @@ impl Plan {
             }
             documents.push((path, DocumentPlan::draw(dice, tight, Program { steps })));
         }
-        Plan {
-            loss: [0.0, 0.0, 0.1, 0.2][network as usize],
-            duplicate: [0.0, 0.1, 0.0, 0.1][network as usize],
-            jitter: dice.pick(&[1, 20, 200]),
-            clients,
-            caller: CallerPlan::draw(dice, tight),
-            documents,
-            store_fails: dice.pick(&[0.0, 0.0, 0.0, 0.3]),
-            store_delay: dice.pick(&[0, 5, 50, 5000]),
-            handover_fails: dice.pick(&[0.0, 0.0, 0.2]),
-        }
     }
 
-    fn noun(dice: &mut Dice, client: usize, tight: bool, documents: &mut Vec<(String, DocumentPlan)>) -> Noun {
+    /// `mark` is what its INVITE says of it: call, Dial and noun.
+    fn noun(
+        dice: &mut Dice,
+        endpoint: Endpoint,
+        mark: String,
+        tight: bool,
+        documents: &mut Vec<(String, DocumentPlan)>,
+    ) -> Noun {
         let screening = dice.chance(0.3).then(|| {
             let path = format!("/screen/{}", documents.len());
             let mut steps = Vec::new();
@@ -169,7 +266,7 @@ impl Plan {
             };
             Callback { url: "http://web/events".into(), method: Method::Post, events }
         });
-        Noun { endpoint: Endpoint::Client { identity: format!("c{client}") }, headers: Vec::new(), screening, callback }
+        Noun { endpoint, headers: vec![("X-Noun".to_owned(), mark)], screening, callback }
     }
 
     /// The document of a URL.
@@ -193,7 +290,7 @@ impl CalleePlan {
         let soon = |dice: &mut Dice| if tight { dice.between(0, 40) } else { dice.between(0, 4000) };
         let first = soon(dice);
         let provisional = dice.chance(0.8).then(|| (dice.pick(&[180, 180, 183]), first));
-        let code = dice.pick(&[200, 200, 200, 200, 200, 486, 603, 480, 500, 302, 404]);
+        let code = dice.pick(&[200, 200, 200, 200, 200, 200, 200, 486, 600, 603, 408, 480, 487, 500, 302, 404, 401]);
         let after = first + soon(dice);
         CalleePlan {
             dead: dice.chance(0.04),
@@ -203,24 +300,48 @@ impl CalleePlan {
             last: dice.chance(0.8).then_some((code, after)),
             sound: dice.chance(0.95),
             crosses: dice.chance(0.3),
-            talk: dice.pick(&[0, 30, 1500, 60_000]),
-            hold: dice.chance(0.15).then(|| dice.between(0, 1000)),
+            talk: dice.pick(&[0, 30, 1500, 60_000, 400_000]),
+            hold: dice.chance(0.3).then(|| dice.between(0, 1000)),
             vanishes: dice.chance(0.03).then(|| dice.between(0, 3000)),
+            challenge: None,
+            habits: Habits::draw(dice),
         }
+    }
+
+    /// One of a trunk's targets: it may be silent, ask for credentials, or be out of service.
+    fn draw_trunk(dice: &mut Dice, tight: bool) -> CalleePlan {
+        let mut plan = CalleePlan::draw(dice, tight);
+        plan.dead = dice.chance(0.25);
+        plan.challenge = dice.chance(0.4).then(|| dice.pick(&[401, 407]));
+        if dice.chance(0.2) {
+            plan.last = Some((503, 10));
+        }
+        plan
     }
 }
 
 impl CallerPlan {
     fn draw(dice: &mut Dice, tight: bool) -> CallerPlan {
         let patience = if tight { dice.between(0, 150) } else { dice.between(0, 20_000) };
+        let (offerless, reliable) = (dice.chance(0.2), dice.chance(0.2));
+        // Our 200 waits for a PRACK then: a moment to give up in.
+        let impatient = dice.chance(if offerless && reliable { 0.8 } else { 0.4 });
         CallerPlan {
-            patience: if dice.chance(0.4) { patience } else { 200_000 },
-            talk: dice.pick(&[0, 30, 1500, 60_000]),
-            offerless: dice.chance(0.1),
-            hold: dice.chance(0.15).then(|| dice.between(0, 1000)),
+            starts: 10,
+            patience: if impatient { patience } else { 200_000 },
+            talk: dice.pick(&[0, 30, 1500, 60_000, 400_000]),
+            offerless,
+            hold: dice.chance(0.3).then(|| dice.between(0, 1000)),
             vanishes: dice.chance(0.03).then(|| dice.between(0, 8000)),
-            reliable: dice.chance(0.1),
+            reliable,
             expires: dice.chance(0.1).then(|| dice.between(1, 20)),
+            habits: {
+                let mut habits = Habits::draw(dice);
+                if dice.chance(0.02) {
+                    habits.interval = Some(30); // Below what anyone may ask for: 422.
+                }
+                habits
+            },
         }
     }
 }

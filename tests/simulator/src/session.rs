@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::net::SocketAddr;
 
+use crate::plan::Habits;
 use crate::text::{Text, finish, retransmissions, sdp};
 
 /// When a phone wants to be woken, and why.
@@ -20,6 +21,10 @@ pub enum Timer {
     Hold(String),
     /// Take it back.
     Resume(String),
+    /// Refresh the session.
+    Refresh(String),
+    /// Send a digit.
+    Digit(String),
     /// Never send or hear anything again.
     Vanish,
 }
@@ -89,6 +94,19 @@ pub struct Session {
     pub over: bool,
     /// SDP versions used.
     pub version: u32,
+    /// The last direction offered or answered.
+    pub direction: &'static str,
+    /// What it does.
+    pub habits: Habits,
+}
+
+/// Methods that a phone says it takes.
+pub fn allow(habits: &Habits) -> &'static str {
+    if habits.update {
+        "INVITE, ACK, CANCEL, BYE, UPDATE, PRACK, INFO, OPTIONS"
+    } else {
+        "INVITE, ACK, CANCEL, BYE, PRACK, INFO, OPTIONS"
+    }
 }
 
 impl Session {
@@ -117,16 +135,56 @@ impl Session {
         finish(head, extra, body)
     }
 
-    /// A re-INVITE with this direction.
-    pub fn reinvite(&mut self, doing: &mut Doing, repeats: &mut Repeats, direction: &str) {
+    /// A re-INVITE, or UPDATE, with this direction.
+    pub fn reinvite(&mut self, doing: &mut Doing, repeats: &mut Repeats, direction: &'static str) {
         if self.over || self.inviting.is_some() {
             return;
         }
         self.version += 1;
-        let body = sdp(self.own, self.version, direction);
-        let (cseq, message) = self.request("INVITE", &[("Supported", "timer")], Some(&body));
+        self.direction = direction;
+        self.offer(doing, repeats);
+    }
+
+    /// Offers what is offered already, which refreshes the session.
+    pub fn refresh(&mut self, doing: &mut Doing, repeats: &mut Repeats) {
+        if !self.over && self.inviting.is_none() {
+            self.offer(doing, repeats);
+        }
+    }
+
+    fn offer(&mut self, doing: &mut Doing, repeats: &mut Repeats) {
+        let body = sdp(self.own, self.version, self.direction);
+        let method = if self.habits.update { "UPDATE" } else { "INVITE" };
+        let expires = self.habits.interval.map(|seconds| format!("{};refresher=uac", seconds.max(90)));
+        let mut extra = vec![("Supported", "timer"), ("Allow", allow(&self.habits))];
+        if let Some(expires) = expires.as_deref().filter(|_| self.habits.refreshes) {
+            extra.push(("Session-Expires", expires));
+        }
+        let (cseq, message) = self.request(method, &extra, Some(&body));
         self.inviting = Some(cseq);
-        repeats.start(doing, format!("{}/{cseq}/INVITE", self.call_id), message, 64_000);
+        repeats.start(doing, format!("{}/{cseq}/{method}", self.call_id), message, 64_000);
+    }
+
+    /// A digit by INFO.
+    pub fn digit(&mut self, doing: &mut Doing, repeats: &mut Repeats) {
+        if self.over {
+            return;
+        }
+        let (cseq, message) = self.request("INFO", &[], Some("Signal=5\r\nDuration=160\r\n"));
+        let message = String::from_utf8_lossy(&message).replacen("application/sdp", "application/dtmf-relay", 1);
+        repeats.start(doing, format!("{}/{cseq}/INFO", self.call_id), message.into_bytes(), 4000);
+    }
+
+    /// The wake-ups of a call that is up. `expires`: the Session-Expires agreed on, and whether refreshing is ours.
+    pub fn begin(&self, doing: &mut Doing, expires: Option<(u64, bool)>) {
+        if let Some(after) = self.habits.digit {
+            doing.timers.push((after, Timer::Digit(self.call_id.clone())));
+        }
+        if let Some((seconds, true)) = expires {
+            for round in 1..=8 {
+                doing.timers.push((round * seconds * 500, Timer::Refresh(self.call_id.clone())));
+            }
+        }
     }
 
     /// A BYE, repeated until it is answered.
@@ -163,6 +221,10 @@ impl Session {
             }
         } else if status >= 200 {
             repeats.stop(&key);
+            if method == "UPDATE" && self.inviting == Some(cseq) {
+                self.inviting = None;
+                return Some(status);
+            }
         }
         None
     }
@@ -191,10 +253,13 @@ impl Session {
                         "recvonly" => "sendonly",
                         other => other,
                     });
-                self.version += 1;
-                let body = sdp(self.own, self.version, direction);
+                if !request.body.is_empty() {
+                    self.version += 1;
+                    self.direction = direction;
+                }
+                let body = sdp(self.own, self.version, self.direction);
                 let body = (method == "INVITE" || !request.body.is_empty()).then_some(body.as_str());
-                let mut extra = vec![("Contact", contact.as_str())];
+                let mut extra = vec![("Contact", contact.as_str()), ("Allow", allow(&self.habits))];
                 let expires = request.get("Session-Expires").map(str::to_owned);
                 if let Some(expires) = &expires {
                     extra.push(("Session-Expires", expires));

@@ -10,10 +10,10 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use ringfork_call::action::{
-    Action, Application, BindingRecord, ClientEntry, Input, MediaAction, MediaId, Now, NumberEntry, Ports, StoreError,
-    Token,
+    Action, Application, BindingRecord, ClientEntry, Input, MediaAction, MediaId, Now, NumberEntry, Ports,
+    ResolvedTarget, StoreError, Token,
 };
-use ringfork_call::agent::{Agent, AgentConfig, Listener, Transport};
+use ringfork_call::agent::{Agent, AgentConfig, Listener, Transport, Trunk};
 use ringfork_call::control::Write;
 use ringfork_rcml::evaluation::{Outcome, Response};
 use ringfork_rcml::program::{DocumentRef, Method, Step};
@@ -25,7 +25,7 @@ use crate::dice::Dice;
 use crate::plan::Plan;
 use crate::session::{Doing, Timer};
 use crate::text::Text;
-use crate::watch::Watch;
+use crate::watch::{Setup, Watch};
 
 /// What a run showed.
 #[derive(Debug, Default, Clone)]
@@ -77,16 +77,21 @@ impl Ports for CountedPorts {
 enum Happening {
     ToAgent { from: SocketAddr, bytes: Bytes },
     ToPhone { to: SocketAddr, bytes: Bytes },
-    Wake { who: usize, timer: Timer },
+    Wake { who: Who, timer: Timer },
     Answer(Box<Input>),
     Stored(Box<Write>, Token),
     Silence(IpAddr),
-    Start,
+    Start(usize),
+    Tell(Box<dyn Fn() -> Input>),
     Unregister,
 }
 
-/// Index of the caller among those who are woken.
-const CALLER: usize = usize::MAX;
+/// Who is woken or does something.
+#[derive(Debug, Clone, Copy)]
+enum Who {
+    Caller(usize),
+    Phone(usize),
+}
 
 struct World {
     agent: Agent<CountedPorts>,
@@ -99,7 +104,7 @@ struct World {
     dice: Dice,
     plan: Plan,
     phones: Vec<Callee>,
-    caller: Caller,
+    callers: Vec<Caller>,
     edge: SocketAddr,
     watch: Watch,
     peers: HashMap<MediaId, IpAddr>,
@@ -125,7 +130,6 @@ pub fn run(seed: u64, tell: bool) -> Report {
 impl World {
     fn new(plan: Plan, mut dice: Dice, tell: bool) -> World {
         let edge = SocketAddr::new(IpAddr::V4(Ipv4Addr::new(10, 0, 0, 1)), 5060);
-        let caller_address = SocketAddr::new(IpAddr::V4(Ipv4Addr::new(10, 0, 1, 1)), 5060);
         let mut phones = Vec::new();
         let mut bindings = Vec::new();
         for (client, devices) in plan.clients.iter().enumerate() {
@@ -148,23 +152,52 @@ impl World {
                 phones.push(Callee::new(address, callee.clone()));
             }
         }
+        let mut trunk = HashSet::new();
+        for (index, target) in plan.trunk.iter().enumerate() {
+            let address = trunk_address(index);
+            trunk.insert(address);
+            phones.push(Callee::new(address, target.clone()));
+        }
         let mut config = AgentConfig::new("ringfork.local", format!("AC{}", "0".repeat(32)), [7; 32]);
         config.listeners = vec![Listener { address: edge, transport: Transport::Udp }];
         config.local_addresses = vec![edge.ip()];
         config.peers.extend("10.0.1.0/24".parse::<ipnet::IpNet>());
+        config.trunk = Some(Trunk {
+            uri: "sip:trunk.example".into(),
+            user: Some("trunkuser".into()),
+            password: Some("trunkpassword".into()),
+            caller_id: Some("+15550000000".into()),
+        });
         let ports = CountedPorts::default();
         let base = Instant::now();
         let now = Now { instant: base, unix_ms: EPOCH_MS };
         let agent = Agent::new(config, dice.seed(), ports.clone(), now, bindings);
-        let caller = Caller::new(caller_address, edge, plan.caller.clone());
-        let screens = plan.documents.iter().filter_map(|(_, document)| document.program.as_ref()).any(|program| {
-            program
-                .steps
-                .iter()
-                .any(|step| matches!(step, Step::Dial(dial) if dial.nouns.iter().any(|noun| noun.screening.is_some())))
+        let callers: Vec<_> = (0u8..)
+            .zip(&plan.callers)
+            .map(|(index, caller)| {
+                let address = SocketAddr::new(IpAddr::V4(Ipv4Addr::new(10, 0, 1, 1 + index)), 5060);
+                Caller::new(address, edge, &format!("100{index}"), caller.clone())
+            })
+            .collect();
+        let dials = plan.documents.iter().filter_map(|(_, document)| document.program.as_ref());
+        let dials = dials.flat_map(|program| &program.steps).filter_map(|step| match step {
+            Step::Dial(dial) => Some(dial),
+            _ => None,
         });
-        let slow = plan.store_fails > 0.0 || plan.store_delay > 1000;
-        let watch = Watch::new(caller_address, phones.iter().map(|phone| phone.address), screens, slow);
+        let screens = dials.flat_map(|dial| &dial.nouns).filter_map(|noun| {
+            let mark = noun.headers.first().map(|(_, mark)| mark.clone())?;
+            Some((mark, noun.screening.as_ref()?.timeout))
+        });
+        let watch = Watch::new(Setup {
+            callers: callers.iter().map(|caller| caller.address).collect(),
+            phones: phones.iter().map(|phone| phone.address).collect(),
+            trunk,
+            screens: screens.collect(),
+            deferred: (0..plan.callers.len())
+                .filter(|index| plan.callers[*index].offerless && plan.callers[*index].reliable)
+                .collect(),
+            slow_store: plan.store_fails > 0.0 || plan.store_delay > 1000,
+        });
         World {
             agent,
             ports,
@@ -176,7 +209,7 @@ impl World {
             dice,
             plan,
             phones,
-            caller,
+            callers,
             edge,
             watch,
             peers: HashMap::new(),
@@ -219,7 +252,16 @@ impl World {
     }
 
     fn play(&mut self) -> Result<(), String> {
-        self.after(Duration::from_millis(10), Happening::Start);
+        for index in 0..self.callers.len() {
+            self.after(Duration::from_millis(self.plan.callers[index].starts), Happening::Start(index));
+        }
+        if let Some(at) = self.plan.drain {
+            self.after(Duration::from_millis(at), Happening::Tell(Box::new(|| Input::Drain)));
+        }
+        if let Some(at) = self.plan.lease_lost {
+            self.after(Duration::from_millis(at), Happening::Tell(Box::new(|| Input::Lease { held: false })));
+            self.after(Duration::from_millis(at + 10_000), Happening::Tell(Box::new(|| Input::Lease { held: true })));
+        }
         let mut quiet_since: Option<Duration> = None;
         let mut unregistered = false;
         loop {
@@ -250,7 +292,7 @@ impl World {
             }
             // Once nothing is up, the devices are taken away (they are kept alive for ever otherwise), and what still
             // lingers must end by itself.
-            let waiting = self.caller.stage == Stage::Calling && !self.caller.vanished;
+            let waiting = self.callers.iter().any(|caller| caller.stage == Stage::Calling && !caller.vanished);
             if self.agent.gauges().calls == 0 && !waiting {
                 let since = *quiet_since.get_or_insert(self.now);
                 if !unregistered && self.now > since + Duration::from_secs(70) {
@@ -279,30 +321,30 @@ impl World {
 
     fn happen(&mut self, happening: Happening) -> Result<(), String> {
         match happening {
-            Happening::Start => {
-                let doing = self.caller.start();
-                self.carry_out(CALLER, self.caller.address, doing);
+            Happening::Start(index) => {
+                let doing = self.callers[index].start();
+                self.carry_out(Who::Caller(index), self.callers[index].address, doing);
             }
+            Happening::Tell(make) => self.input(make())?,
             Happening::ToAgent { from, bytes } => {
-                self.watch.heard(from, &bytes, self.now);
+                self.watch.heard(from, &bytes, self.now, self.moment().unix_ms);
                 self.tell(|| format!("{from} -> edge  {}", summary(&bytes)));
                 self.input(Input::Packet { flow: Flow::Udp { local: self.edge, remote: from }, payload: bytes })?;
             }
             Happening::ToPhone { to, bytes } => {
-                let (who, doing) = if to == self.caller.address {
-                    (CALLER, self.caller.receive(&bytes)?)
+                let (who, doing) = if let Some(index) = self.callers.iter().position(|caller| caller.address == to) {
+                    (Who::Caller(index), self.callers[index].receive(&bytes)?)
                 } else {
-                    let Some(who) = self.phones.iter().position(|phone| phone.address == to) else { return Ok(()) };
-                    (who, self.phones[who].receive(&bytes)?)
+                    let Some(index) = self.phones.iter().position(|phone| phone.address == to) else { return Ok(()) };
+                    (Who::Phone(index), self.phones[index].receive(&bytes)?)
                 };
                 self.carry_out(who, to, doing);
             }
             Happening::Wake { who, timer } => {
                 let vanishes = timer == Timer::Vanish;
-                let (address, doing) = if who == CALLER {
-                    (self.caller.address, self.caller.wake(timer))
-                } else {
-                    (self.phones[who].address, self.phones[who].wake(timer))
+                let (address, doing) = match who {
+                    Who::Caller(index) => (self.callers[index].address, self.callers[index].wake(timer)),
+                    Who::Phone(index) => (self.phones[index].address, self.phones[index].wake(timer)),
                 };
                 if vanishes {
                     self.tell(|| format!("{address} vanishes"));
@@ -337,7 +379,7 @@ impl World {
         Ok(())
     }
 
-    fn carry_out(&mut self, who: usize, from: SocketAddr, doing: Doing) {
+    fn carry_out(&mut self, who: Who, from: SocketAddr, doing: Doing) {
         for bytes in doing.sends {
             self.travel(|bytes| Happening::ToAgent { from, bytes }, bytes.into());
         }
@@ -348,12 +390,13 @@ impl World {
 
     fn input(&mut self, input: Input) -> Result<(), String> {
         let now = self.moment();
+        self.watch.told(&input);
         self.agent.handle(now, input);
         while let Some(action) = self.agent.poll_action() {
             self.watch.said(&action, self.now, now.unix_ms)?;
             self.act(action);
         }
-        Ok(())
+        self.watch.settled()
     }
 
     fn act(&mut self, action: Action) {
@@ -366,7 +409,14 @@ impl World {
             Action::Connect { connection, .. } => {
                 self.answer(1, Input::FlowClosed { connection });
             }
-            Action::Resolve { token, .. } => self.answer(1, Input::Resolved { token, targets: Vec::new() }),
+            Action::Resolve { token, host, port, .. } => {
+                let targets = match host.parse() {
+                    Ok(ip) => vec![SocketAddr::new(ip, port.unwrap_or(5060))],
+                    Err(_) => (0..self.plan.trunk.len()).map(trunk_address).collect(),
+                };
+                let targets = targets.into_iter().map(|address| ResolvedTarget { address, tcp: false }).collect();
+                self.answer(1, Input::Resolved { token, targets });
+            }
             Action::LookupClient { token, login } => {
                 let known = login.strip_prefix('c').and_then(|number| number.parse::<usize>().ok());
                 let entry = known.filter(|client| *client < self.plan.clients.len()).map(|_| ClientEntry {
@@ -379,10 +429,11 @@ impl World {
                 self.answer(2, Input::Client { token, result: Ok(entry) });
             }
             Action::LookupNumber { token, number } => {
-                let entry = (number == "1000").then(|| NumberEntry {
+                let call = number.strip_prefix("100").and_then(|call| call.parse::<usize>().ok());
+                let entry = call.filter(|call| *call < self.callers.len()).map(|call| NumberEntry {
                     number,
                     voice: Some(Application {
-                        document: DocumentRef { url: "http://web/voice".into(), method: Method::Post },
+                        document: DocumentRef { url: format!("http://web/voice/{call}"), method: Method::Post },
                         fallback: None,
                     }),
                 });
@@ -410,6 +461,7 @@ impl World {
             Action::Deliver { token, event } => {
                 self.tell(|| format!("event {} {:?} of {}", event.sequence, event.kind, event.leg));
                 let accepted = !self.dice.chance(self.plan.handover_fails);
+                self.watch.handed_over(event.idempotency_key(), accepted);
                 let delay = self.dice.between(1, 2000);
                 self.answer(delay, Input::HandedOver { token, accepted });
             }
@@ -430,6 +482,10 @@ impl World {
     fn answer(&mut self, milliseconds: u64, input: Input) {
         self.after(Duration::from_millis(milliseconds), Happening::Answer(Box::new(input)));
     }
+}
+
+fn trunk_address(index: usize) -> SocketAddr {
+    SocketAddr::new(IpAddr::V4(Ipv4Addr::new(10, 9, 0, 1 + index as u8)), 5060)
 }
 
 fn summary(bytes: &[u8]) -> String {

@@ -5,7 +5,7 @@ use ringfork_simulator::world::run;
 /// RCML.md 1.2-1.5 hold in every run of these seeds.
 #[test]
 fn promises_hold() {
-    for seed in 1..=2000 {
+    for seed in 1..=600 {
         if let Some(fault) = run(seed, false).fault {
             panic!("seed {seed}: {fault}; replay with `make simulate SEED={seed}`");
         }
