@@ -42,7 +42,16 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>, variable: &dyn Fn(&str
         }
     };
     ringfork_webhook::install_crypto_provider();
-    let (Mode::Serve(options) | Mode::Demo(options)) = mode;
+    let (options, demonstrate) = match mode {
+        Mode::Serve(options) => (options, false),
+        Mode::Demo(mut options) => {
+            // The picture is not to be drowned in log lines.
+            if options.log.is_none() && variable("RUST_LOG").is_none() {
+                options.log = Some("warn".into());
+            }
+            (options, true)
+        }
+    };
     let log = telemetry::init_log(&options);
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
@@ -51,14 +60,14 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>, variable: &dyn Fn(&str
             return ExitCode::from(FAILED);
         }
     };
-    let code = runtime.block_on(serve(options));
+    let code = runtime.block_on(serve(options, demonstrate));
     // Whatever hangs (a name look-up, a customer's server) does not hold up the end.
     runtime.shutdown_background();
     log.flush();
     code
 }
 
-async fn serve(options: Options) -> ExitCode {
+async fn serve(options: Options, demonstrate: bool) -> ExitCode {
     let mut signals = match Signals::new() {
         Ok(signals) => signals,
         Err(error) => {
@@ -66,7 +75,8 @@ async fn serve(options: Options) -> ExitCode {
             return ExitCode::from(FAILED);
         }
     };
-    let server = match Server::start(options).await {
+    let domain = options.domain.clone();
+    let mut server = match Server::start(options).await {
         Ok(server) => server,
         Err(problem) => {
             eprintln!("ringfork: {problem}");
@@ -74,7 +84,28 @@ async fn serve(options: Options) -> ExitCode {
         }
     };
     print(&format!("{}\n", server.ready));
-    signals.next().await;
+    if demonstrate {
+        match demo::prepare(&mut server, &domain).await {
+            Ok(mut demonstration) => {
+                let shown = async {
+                    demonstration.show(&server).await;
+                    demonstration.watch().await;
+                    std::future::pending().await
+                };
+                tokio::select! {
+                    () = signals.next() => {}
+                    () = shown => {}
+                }
+            }
+            Err(problem) => {
+                eprintln!("ringfork: {problem}");
+                server.drain(std::future::ready(())).await;
+                return ExitCode::from(FAILED);
+            }
+        }
+    } else {
+        signals.next().await;
+    }
     match server.drain(signals.next()).await {
         Drained::Whole => ExitCode::SUCCESS,
         Drained::Cut => ExitCode::from(FAILED),

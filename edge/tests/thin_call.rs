@@ -64,7 +64,7 @@ async fn provision(server: &Server, logins: &[&str], number: &str, url: &str) {
 
 async fn phone(server: &Server, label: &str, login: &str) -> Phone {
     let account = Account { login: login.into(), password: "secret".into(), domain: "ringfork.local".into() };
-    let mut phone = Phone::new(label, "127.0.0.1".parse().unwrap(), server.ready.sip[0], account, None).await.unwrap();
+    let mut phone = Phone::new(label, "127.0.0.1".parse().unwrap(), server.ready.sip[0], account).await.unwrap();
     phone.register().await.unwrap();
     phone
 }

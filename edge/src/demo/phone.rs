@@ -112,13 +112,7 @@ impl Phone {
     ///
     /// # Errors
     /// When no port can be had.
-    pub async fn new(
-        label: &str,
-        address: IpAddr,
-        edge: SocketAddr,
-        account: Account,
-        trace: Option<mpsc::Sender<Seen>>,
-    ) -> Result<Phone, PhoneError> {
+    pub async fn new(label: &str, address: IpAddr, edge: SocketAddr, account: Account) -> Result<Phone, PhoneError> {
         let sip = UdpSocket::bind((address, 0)).await?;
         let rtp = UdpSocket::bind((address, 0)).await?;
         let local = sip.local_addr()?;
@@ -132,10 +126,20 @@ impl Phone {
             rtp,
             local,
             backlog: VecDeque::new(),
-            trace,
+            trace: None,
             patience: Duration::from_secs(10),
             serial: 0,
         })
+    }
+
+    /// Shows every message to `trace` from now on.
+    pub fn show_to(&mut self, trace: mpsc::Sender<Seen>) {
+        self.trace = Some(trace);
+    }
+
+    /// Shows nothing any more.
+    pub fn hide(&mut self) {
+        self.trace = None;
     }
 
     /// Registers for ten minutes.
@@ -143,6 +147,18 @@ impl Phone {
     /// # Errors
     /// When it is refused.
     pub async fn register(&mut self) -> Result<(), PhoneError> {
+        self.bind(600).await
+    }
+
+    /// Takes its registration back.
+    ///
+    /// # Errors
+    /// When that is refused.
+    pub async fn unregister(&mut self) -> Result<(), PhoneError> {
+        self.bind(0).await
+    }
+
+    async fn bind(&mut self, expires: u32) -> Result<(), PhoneError> {
         let uri = format!("sip:{}", self.account.domain);
         let call_id = self.unique("reg");
         let tag = self.unique("t");
@@ -157,7 +173,7 @@ impl Phone {
                 .address(HeaderName::To, None, &aor, None)
                 .call_id(&call_id)
                 .cseq(cseq)
-                .header(HeaderName::Contact, format!("<{}>;expires=600", self.contact()));
+                .header(HeaderName::Contact, format!("<{}>;expires={expires}", self.contact()));
             if let Some(value) = &credentials {
                 request = request.header(HeaderName::Authorization, value);
             }
