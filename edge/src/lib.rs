@@ -13,6 +13,7 @@ pub mod media;
 pub mod net;
 pub mod serve;
 pub mod start;
+pub mod store;
 pub mod telemetry;
 
 use std::ffi::OsString;

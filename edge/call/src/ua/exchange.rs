@@ -196,7 +196,9 @@ impl Call {
             Outcome::Response(key, response) if (200..300).contains(&code) => {
                 self.on_accepted(core, party, ours, key, response);
             }
-            Outcome::Response(_, response) if code == 422 && session.raise_interval(response) => {
+            Outcome::Response(_, response)
+                if code == 422 && session.phase == Phase::Live && session.raise_interval(response) =>
+            {
                 session.send(core, ours.method, ours.purpose, ours.body);
             }
             _ => self.on_refused(core, party, ours, code),

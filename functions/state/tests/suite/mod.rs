@@ -25,7 +25,8 @@ impl<T> Store for T where
 {
 }
 
-/// Makes a module of tests over the stores that `$fresh` gives; `None` skips (where a gate is closed).
+/// Makes a module of tests over the stores that `$fresh` gives, each with what must outlive it; `None` skips (where a
+/// gate is closed).
 #[macro_export]
 macro_rules! store_suite {
     ($name:ident, $fresh:expr) => {
@@ -72,7 +73,7 @@ macro_rules! store_suite {
             $(
                 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
                 async fn $test() {
-                    if let Some(store) = $fresh.await {
+                    if let Some((store, _keep)) = $fresh.await {
                         $crate::suite::$module::$test(store).await;
                     }
                 }
