@@ -64,6 +64,8 @@ impl Edge {
         let mut child = Command::new(binary())
             .arg("serve")
             .args(["--data", data.to_str().unwrap(), "--sip", sip, "--http", "127.0.0.1:0"])
+            // sipp and baresip answer MD5 challenges only.
+            .args(["--digest", "md5"])
             .args(["--peer", &format!("{PEER}/32"), "--allow-private-urls", "--rtp-ports", "20000-29999"])
             .args(options)
             .stdin(Stdio::null())

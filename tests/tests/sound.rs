@@ -16,7 +16,7 @@ fn each_hears_the_other() {
 #[ignore = "runs inside the namespace that each_hears_the_other makes"]
 async fn each_hears_the_other_inside() {
     let folder = tempfile::tempdir().unwrap();
-    let edge = Edge::start_over(&folder.path().join("data"), &format!("{ADDRESS}:5060"), &["--digest", "md5"]).await;
+    let edge = Edge::start_over(&folder.path().join("data"), &format!("{ADDRESS}:5060"), &[]).await;
     let web = Web::start().await;
     web.document("/voice", r#"<Response><Dial><Client statusCallback="BASE/events">alice</Client></Dial></Response>"#);
     edge.create_number("1000", &web.url("/voice")).await;

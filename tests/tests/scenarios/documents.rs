@@ -91,5 +91,5 @@ async fn redirect_chain() {
     web.document("/loop", "<Response><Redirect>/loop</Redirect></Response>");
     edge.create_number("+15559990001", &web.url("/loop")).await;
     call(&edge, "+15559990001", &is_refused("500")).succeed().await;
-    assert_eq!(web.requests("/loop").len(), 20);
+    assert_eq!(web.requests("/loop").len(), 21);
 }
