@@ -12,20 +12,24 @@ use ringfork_call::action::Input;
 use ringfork_call::agent::{AgentConfig, DigestPolicy, Listener, Transport, Trunk};
 use ringfork_callback::Deliverer;
 use ringfork_evaluate::Evaluator;
-use ringfork_state::{Owner, Renewal};
+use ringfork_reap::Reaper;
+use ringfork_state::{CallbackEvent, Owner, Renewal, Unreaped};
 use ringfork_webhook::{AuthToken, Client};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use sha2::Sha256;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, sleep};
 
-use crate::adapters::{BindingWriter, CallWriter, Lease, LocalCallbacks, Resolver, ServiceLoad, Services, Stores};
-use crate::config::{Data, DigestChoice, Options};
+use crate::adapters::{
+    BindingWriter, CallWriter, HandOver, Lease, LocalCallbacks, Resolver, ServiceLoad, Services, Stores,
+};
+use crate::config::{self, Data, DigestChoice, Options};
 use crate::core::{self, CoreLoad, CoreSettings, CoreThread};
 use crate::http::{self, CoreChanges, Pages};
 use crate::media::{MediaCounters, RelaySettings};
 use crate::net::{bind_all, local_addresses};
 use crate::start::{Credentials, Folder, StartError, establish, import, random, read_import};
+use crate::store::{DataSync, EmbeddedStore, StoreMetrics};
 use crate::telemetry::{ProcessMetrics, install_metrics};
 
 /// This edge's slot: there is one edge where the store is local.
@@ -34,6 +38,8 @@ const EDGE: &str = "local";
 const OTHER_FILES: u64 = 2048;
 /// After the last call: for writes and status callbacks under way.
 const LAST_WORK: Duration = Duration::from_secs(30);
+/// Between two looks for what dead edges left (DESIGN "Callbacks").
+const REAP_PERIOD: Duration = Duration::from_secs(60);
 /// For the HTTP server's last requests.
 const LAST_REQUESTS: Duration = Duration::from_secs(2);
 
@@ -77,6 +83,9 @@ pub struct Server {
     http: tokio::task::JoinHandle<()>,
     end_http: oneshot::Sender<()>,
     lease: tokio::task::JoinHandle<()>,
+    reaper: tokio::task::JoinHandle<()>,
+    /// The store's engine, where it is in this process: the last to end.
+    _embedded: Option<EmbeddedStore>,
 }
 
 /// How a drain ended.
@@ -111,7 +120,7 @@ impl Server {
         }
         let sip: Vec<SocketAddr> = listeners.iter().map(|listener| listener.address).collect();
 
-        let stores = open_store(&options, &folder).await?;
+        let (stores, embedded) = open_store(&options, &folder).await?;
         let unavailable = |error: &dyn std::fmt::Display| {
             StartError(format!("--data {}: the store cannot be used: {error}", folder.path().display()))
         };
@@ -132,7 +141,7 @@ impl Server {
 
         let addresses: Vec<String> = sip.iter().map(ToString::to_string).collect();
         let start = stores.edges.start(EDGE, &addresses, now.unix_ms).await.map_err(|error| unavailable(&error))?;
-        let owner = start.owner;
+        let (owner, unreaped) = (start.owner, start.unreaped);
         let bindings = BindingWriter::new(stores.bindings.clone(), owner.clone());
         let loaded = bindings.load().await.map_err(|error| unavailable(&error))?;
 
@@ -158,6 +167,7 @@ impl Server {
             load: ServiceLoad::default(),
         });
 
+        let reaper = tokio::spawn(reap(stores.clone(), services.hand_over.clone(), unreaped));
         let media = Arc::new(MediaCounters::default());
         let load = Arc::new(CoreLoad::default());
         let core = CoreThread::start(CoreSettings {
@@ -228,6 +238,8 @@ impl Server {
             http,
             end_http,
             lease,
+            reaper,
+            _embedded: embedded,
         })
     }
 
@@ -247,6 +259,7 @@ impl Server {
         };
         self.core.stop();
         self.lease.abort();
+        self.reaper.abort();
         let _ = self.end_http.send(());
         let _ = tokio::time::timeout(LAST_REQUESTS, self.http).await;
         let nothing_owed = self.services.load.events() == 0 && self.services.load.work() == 0;
@@ -283,12 +296,48 @@ impl Server {
     }
 }
 
-/// The store of `--data`.
-async fn open_store(options: &Options, _folder: &Folder) -> Result<Stores, StartError> {
+/// The store of `--data`. The embedded one ends when what is beside it is dropped.
+async fn open_store(options: &Options, folder: &Folder) -> Result<(Stores, Option<EmbeddedStore>), StartError> {
     match &options.data {
-        Data::Memory => Ok(Stores::memory()),
-        Data::Directory(_) => Ok(Stores::memory()),
+        Data::Memory => Ok((Stores::memory(), None)),
+        Data::Directory(_) => {
+            let sync = match options.data_sync {
+                config::DataSync::Normal => DataSync::Normal,
+                config::DataSync::Full => DataSync::Full,
+            };
+            let opened = EmbeddedStore::open(folder.path(), sync, Some(Arc::new(StoreMetrics))).await;
+            let embedded = opened.map_err(|error| StartError(format!("--data: {error}")))?;
+            Ok((Stores::of(Arc::new(embedded.store()), false), Some(embedded)))
+        }
     }
+}
+
+/// Hands what a dead edge left to the same deliveries as everything else.
+struct LeftEvents(Arc<dyn HandOver>);
+
+#[async_trait::async_trait]
+impl ringfork_reap::Deliverer for LeftEvents {
+    async fn deliver(&self, event: CallbackEvent) -> bool {
+        self.0.hand_over(event).await.is_ok()
+    }
+}
+
+fn reaper_clock() -> ringfork_reap::Now {
+    let now = core::now();
+    ringfork_reap::Now { instant: now.instant, unix_ms: now.unix_ms }
+}
+
+/// Closes what the former process left, then looks again each minute.
+async fn reap(stores: Stores, hand_over: Arc<dyn HandOver>, unreaped: Vec<Unreaped>) {
+    let reaper = Reaper::new(stores.edges, stores.reaping, Arc::new(LeftEvents(hand_over)));
+    match reaper.recover(EDGE, &unreaped, reaper_clock()).await {
+        Ok(report) if report != ringfork_reap::Report::default() => {
+            tracing::info!(?report, "closed what the former process left");
+        }
+        Ok(_) => {}
+        Err(error) => tracing::warn!(%error, "what the former process left could not be closed yet"),
+    }
+    reaper.keep_running(REAP_PERIOD, reaper_clock).await;
 }
 
 fn agent_config(options: &Options, credentials: &Credentials, sip: &[SocketAddr]) -> Result<AgentConfig, StartError> {
