@@ -18,7 +18,7 @@ fi
 home=$(ls -d "$PWD/$home"/dynamodb_local_* | head -n 1)
 
 # Built first: the server waits for tests, not for the compiler.
-cargo test -p ringfork-state --test store --no-run
+cargo test -p ringfork-state --test store --test units --no-run
 
 port=$(python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])')
 log=$package/server.log
@@ -34,3 +34,4 @@ for _ in $(seq 100); do
 done
 
 RINGFORK_TEST_DYNAMODB="http://127.0.0.1:$port" cargo test -p ringfork-state --test store -- over_emulator "$@"
+RINGFORK_TEST_DYNAMODB="http://127.0.0.1:$port" cargo test -p ringfork-state --test units -- "$@"

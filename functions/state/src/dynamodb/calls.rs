@@ -5,17 +5,16 @@
 
 use async_trait::async_trait;
 use aws_sdk_dynamodb::types::AttributeValue;
-use serde::{Deserialize, Serialize};
 
 use super::events::{self, Leg};
 use super::item::{Item, Read, Update, Write, b, json, n, s};
 use super::timeline::{self, Span};
-use super::{Conditional, DynamoStore, RETENTION_DAYS, absent, key};
+use super::{Conditional, DynamoStore, RETENTION_DAYS, absent, key, plan};
 use crate::call::{
     Accepted, Call, CallDescription, CallFilter, CallQueries, CallStatus, CallWrite, Calls, Direction, PlannedLeg,
 };
 use crate::edge::Owner;
-use crate::event::{Callback, CallbackEvent, Method};
+use crate::event::{CallbackEvent, Method};
 use crate::page::{Page, PageRequest};
 use crate::sid::CallSid;
 use crate::table::CALLS;
@@ -38,71 +37,6 @@ pub(super) fn open_partition(edge: &str, shard: u8) -> String {
 
 fn owner_text(owner: &Owner) -> String {
     format!("{}/{}", owner.edge, owner.epoch)
-}
-
-/// A leg of a plan: SID (hex without `CA`), To, and the places of From, callback and headers.
-#[derive(Serialize, Deserialize)]
-struct StoredLeg(String, String, usize, Option<usize>, Option<usize>);
-
-/// A plan as stored: JSON, with what the legs share written once.
-#[derive(Serialize)]
-struct StoredPlan<'a> {
-    /// Callers' `From`s.
-    f: Vec<&'a str>,
-    /// Callbacks.
-    c: Vec<Callback>,
-    /// Sets of headers.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    h: Vec<Vec<(String, String)>>,
-    l: Vec<StoredLeg>,
-}
-
-fn place<T: PartialEq>(list: &mut Vec<T>, value: T) -> usize {
-    list.iter().position(|one| *one == value).unwrap_or_else(|| {
-        list.push(value);
-        list.len() - 1
-    })
-}
-
-fn write_plan(legs: &[PlannedLeg]) -> Result<String> {
-    let (mut f, mut c, mut h) = (Vec::new(), Vec::new(), Vec::new());
-    let l = legs
-        .iter()
-        .map(|leg| {
-            let from = place(&mut f, leg.from.as_str());
-            let callback = leg.callback.clone().map(|callback| place(&mut c, callback));
-            let headers = (!leg.sip_headers.is_empty()).then(|| place(&mut h, leg.sip_headers.clone()));
-            StoredLeg(leg.sid.to_string().split_off(2), leg.to.clone(), from, callback, headers)
-        })
-        .collect();
-    json(&StoredPlan { f, c, h, l })
-}
-
-fn read_plan(text: &str) -> Option<Vec<PlannedLeg>> {
-    #[derive(Deserialize)]
-    struct Owned {
-        f: Vec<String>,
-        c: Vec<Callback>,
-        #[serde(default)]
-        h: Vec<Vec<(String, String)>>,
-        l: Vec<StoredLeg>,
-    }
-    if text.is_empty() {
-        return Some(Vec::new());
-    }
-    let plan: Owned = serde_json::from_str(text).ok()?;
-    plan.l
-        .into_iter()
-        .map(|StoredLeg(sid, to, from, callback, headers)| {
-            Some(PlannedLeg {
-                sid: format!("CA{sid}").parse().ok()?,
-                from: plan.f.get(from)?.clone(),
-                to,
-                callback: callback.map(|place| plan.c.get(place).cloned().ok_or(())).transpose().ok()?,
-                sip_headers: headers.map_or(Some(Vec::new()), |place| plan.h.get(place).cloned())?,
-            })
-        })
-        .collect()
 }
 
 /// The whole item.
@@ -141,14 +75,15 @@ pub(super) fn write_call(call: &Call) -> Result<Item> {
     if !call.legs.is_empty() {
         write.put("legs", sid_list(&call.legs));
     }
+    plan::check(&call.legs, &call.plan_before, &call.plan)?;
     if !call.plan.is_empty() {
-        write.text("plan", &write_plan(&call.plan)?);
+        write.text("plan", &plan::write(&call.plan)?);
     }
     if !call.plan_before.is_empty() {
-        write.text("plan0", &write_plan(&call.plan_before)?);
+        write.text("plan0", &plan::write(&call.plan_before)?);
     }
     if let Some(accepted) = call.accepted {
-        write.text("accepted", &accepted.leg.to_string()).number("accepted_at", accepted.unix_ms);
+        write.put("accepted", b(&accepted.leg.0)).number("accepted_at", accepted.unix_ms);
     }
     if call.open {
         write.text("open", &open_partition(&call.owner.edge, about.sid.shard()));
@@ -195,20 +130,27 @@ pub(super) fn read_call(item: &Item) -> Result<Call> {
     call.ended_unix_ms = read.maybe_number("ended")?;
     call.next_sequence = u32::try_from(read.maybe_number("next")?.unwrap_or(0)).map_err(|_| read.bad("next"))?;
     call.events = read_events(read, &call)?;
-    call.legs = read
-        .list("legs")?
-        .iter()
-        .map(|one| one.as_b().ok().and_then(|blob| blob.as_ref().try_into().ok()).map(CallSid))
-        .collect::<Option<_>>()
-        .ok_or_else(|| read.bad("legs"))?;
-    let plan = |name: &str| read_plan(read.maybe_str(name)?.unwrap_or_default()).ok_or_else(|| read.bad(name));
-    call.plan = plan("plan")?;
-    call.plan_before = plan("plan0")?;
-    if let Some(leg) = sid_of("accepted")? {
+    call.legs = read.list("legs")?.iter().map(read_sid).collect::<Option<_>>().ok_or_else(|| read.bad("legs"))?;
+    let before = read_plan(read, "plan", &call.legs, &mut call.plan)?;
+    read_plan(read, "plan0", before, &mut call.plan_before)?;
+    if let Some(leg) = item.get("accepted") {
+        let leg = read_sid(leg).ok_or_else(|| read.bad("accepted"))?;
         call.accepted = Some(Accepted { leg, unix_ms: read.number("accepted_at")? });
     }
     call.open = item.contains_key("open");
     Ok(call)
+}
+
+fn read_sid(value: &AttributeValue) -> Option<CallSid> {
+    value.as_b().ok().and_then(|blob| blob.as_ref().try_into().ok()).map(CallSid)
+}
+
+/// Reads a plan, whose legs are the last of these; returns those before them.
+fn read_plan<'a>(read: Read<'_>, name: &str, legs: &'a [CallSid], plan: &mut Vec<PlannedLeg>) -> Result<&'a [CallSid]> {
+    let Some(text) = read.maybe_str(name)?.filter(|text| !text.is_empty()) else { return Ok(legs) };
+    let (before, found) = plan::read(text, legs).ok_or_else(|| read.bad(name))?;
+    *plan = found;
+    Ok(before)
 }
 
 fn read_events(read: Read<'_>, call: &Call) -> Result<Vec<CallbackEvent>> {
@@ -247,10 +189,10 @@ fn update_of(owner: &Owner, version: u64, write: &CallWrite) -> Result<Update> {
             let (plan, before) = (update.name("plan"), update.name("plan0"));
             let empty = update.value("empty", s(""));
             update.set_to(&before, &format!("if_not_exists({plan}, {empty})"));
-            update.set("plan", s(write_plan(legs)?));
+            update.set("plan", s(plan::write(legs)?));
         }
         CallWrite::Accept { accepted, .. } => {
-            update.set("accepted", s(accepted.leg.to_string()));
+            update.set("accepted", b(&accepted.leg.0));
             update.set("accepted_at", n(accepted.unix_ms));
             update.set("status", s(CallStatus::InProgress.as_str()));
             let (path, at) = (update.name("answered"), update.value("accepted_at", n(accepted.unix_ms)));

@@ -21,6 +21,7 @@ mod edges;
 mod events;
 mod item;
 mod notifications;
+mod plan;
 mod reaping;
 mod tables;
 mod timeline;
