@@ -31,8 +31,11 @@ pub struct Edge {
     _folder: Option<tempfile::TempDir>,
 }
 
-/// The built binary beside the running test.
+/// The built binary beside the running test, or the one that `RINGFORK_BINARY` names.
 pub fn binary() -> PathBuf {
+    if let Some(path) = std::env::var_os("RINGFORK_BINARY") {
+        return path.into();
+    }
     let test = std::env::current_exe().unwrap();
     // A test lies in `deps` of its profile's folder, a program of this package beside the binary.
     let folder = test.parent().unwrap();

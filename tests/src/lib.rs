@@ -1,5 +1,6 @@
 //! The harness of the whole-system tests: the built `ringfork` binary as a process ([`edge::Edge`]), a recording
-//! web server of a customer ([`web::Web`]) and real SIP clients ([`sipp`], [`baresip`]).
+//! web server of a customer ([`web::Web`]) and real SIP clients ([`sipp`], [`baresip`]), and
+//! a scripted endpoint ([`script`]) for what those cannot say.
 //!
 //! Everything binds to free ports on loopback and waits on events, never on the clock alone. A wait that runs out
 //! fails the test with what was seen until then.
@@ -8,6 +9,7 @@
 pub mod baresip;
 pub mod edge;
 pub mod load;
+pub mod script;
 pub mod sipp;
 pub mod tally;
 pub mod web;
