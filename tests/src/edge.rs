@@ -64,12 +64,14 @@ impl Edge {
     /// Starts over this data folder on this SIP address.
     pub async fn start_over(data: &Path, sip: &str, options: &[&str]) -> Edge {
         let log = tempfile::NamedTempFile::new().unwrap().into_temp_path().keep().unwrap();
+        let given = |name: &str| options.iter().any(|option| option.starts_with(name));
         let mut child = Command::new(binary())
             .arg("serve")
             .args(["--data", data.to_str().unwrap(), "--sip", sip, "--http", "127.0.0.1:0"])
+            .args(["--peer", &format!("{PEER}/32"), "--rtp-ports", "20000-29999"])
             // sipp and baresip answer MD5 challenges only.
-            .args(["--digest", "md5"])
-            .args(["--peer", &format!("{PEER}/32"), "--allow-private-urls", "--rtp-ports", "20000-29999"])
+            .args(if given("--digest") { &[][..] } else { &["--digest", "md5"] })
+            .args((!given("--allow-private-urls")).then_some("--allow-private-urls"))
             .args(options)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())

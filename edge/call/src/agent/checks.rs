@@ -17,6 +17,8 @@ pub const ALL_SUPPORTED: &str = "100rel, timer, path, outbound";
 /// Why a request is refused at sight.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Refusal {
+    /// 400: a REGISTER whose To is no SIP URI, so no AOR (RFC 3261 §10.3 step 5; RFC 4475 §3.3.4).
+    Aor,
     /// 405.
     Method,
     /// 501.
@@ -52,6 +54,10 @@ pub fn check(message: &Message) -> Result<(), Refusal> {
         Ok(Scheme::Sip | Scheme::Sips) => {}
         Ok(Scheme::Tel) if *method == Method::Invite => {}
         _ => return Err(Refusal::Scheme),
+    }
+    let aor = || message.to().and_then(|to| to.uri()).is_some_and(|uri| uri.is_sip());
+    if *method == Method::Register && !aor() {
+        return Err(Refusal::Aor);
     }
     if message.max_forwards() == Some(0) && message.to_tag().is_none() {
         return Err(Refusal::Hops);
@@ -98,6 +104,7 @@ impl Refusal {
     /// The status code.
     pub fn status(self) -> u16 {
         match self {
+            Refusal::Aor => 400,
             Refusal::Method => 405,
             Refusal::Unknown => 501,
             Refusal::Scheme => 416,
@@ -120,7 +127,7 @@ impl Refusal {
             Refusal::Encoding => builder.header(HeaderName::AcceptEncoding, "identity"),
             Refusal::ContentType => builder.header(HeaderName::Accept, "application/sdp"),
             Refusal::Interval => builder.header_display(HeaderName::MinSe, MIN_SE),
-            Refusal::Scheme | Refusal::Hops => builder,
+            Refusal::Aor | Refusal::Scheme | Refusal::Hops => builder,
         }
     }
 }
@@ -147,6 +154,9 @@ mod tests {
         assert_eq!(refusal("FROBNICATE", "sip:1@h", ""), 501);
         assert_eq!(refusal("INVITE", "http://h/", ""), 416);
         assert_eq!(refusal("REGISTER", "tel:+1", ""), 416);
+        let text = "REGISTER sip:h SIP/2.0\r\nVia: SIP/2.0/UDP h;branch=z9hG4bKa\r\nFrom: <sip:a@h>;tag=1\r\nTo: isbn:2983792873\r\n\
+                    Call-ID: c\r\nCSeq: 1 REGISTER\r\n\r\n";
+        assert_eq!(check(&Message::parse(text.into()).unwrap()), Err(Refusal::Aor));
         assert_eq!(refusal("INVITE", "sip:1@h", "Require: replaces\r\n"), 420);
         assert_eq!(refusal("INVITE", "sip:1@h", "Content-Encoding: gzip\r\n"), 415);
         assert_eq!(refusal("INVITE", "sip:1@h", "Session-Expires: 89\r\n"), 422);

@@ -103,7 +103,9 @@ impl<P: Ports> Agent<P> {
             self.core.count("calls_refused_total", why);
             return self.core.refuse_for_now(&request, 503, 5);
         }
-        if request.message.contact().is_none() {
+        // RFC 2543 did not ask for a Contact: such a caller is asked who it is, and refused when its call is placed.
+        let is_current = request.message.top_via().is_some_and(|via| via.has_rfc3261_branch());
+        if is_current && request.message.contact().is_none() {
             return self.core.refuse(&request, 400);
         }
         let waiting = Waiting::new(request);

@@ -64,7 +64,10 @@ impl Identities {
     /// Of the transaction of `method` that a request with these headers belongs to: for an ACK or a CANCEL that is
     /// INVITE, to find what they are for. `None` without the headers that it takes.
     ///
-    /// RFC 3261 §17.2.3: branch, sent-by and method where the branch is unique to the transaction. Where it is not
+    /// RFC 3261 §17.2.3: branch, sent-by and method where the branch is unique to the transaction. Call-ID and CSeq are
+    /// taken in too, which are equal in every request of a transaction, its ACK and its CANCEL included (§17.1.1.3,
+    /// §9.1), and where there is neither, so is the Request-URI: a sender that uses a branch twice is then not taken for
+    /// one that retransmits, and is answered. Where the branch is not unique
     /// (RFC 2543, or the bare cookie): Request-URI, From tag, Call-ID, CSeq and the whole top Via. The To tag is left
     /// out then, so that one rule serves an ACK, whose To tag is that of the response; a request with another CSeq is
     /// another transaction anyway.
@@ -76,6 +79,11 @@ impl Identities {
                 hash.field(branch.as_bytes());
                 hash.host(&via.host);
                 hash.number(u64::from(via.port_or_default()));
+                hash.field(message.call_id()?.as_bytes());
+                hash.number(u64::from(message.cseq()?.number));
+                if *method != Method::Invite {
+                    hash.field(message.request_uri()?.as_bytes());
+                }
             }
             None => {
                 hash.field(b"2543");

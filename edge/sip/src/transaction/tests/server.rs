@@ -193,3 +193,18 @@ fn only_responses_are_sent_as_responses() {
     }
     assert_eq!(lab.layer.respond(lab.now, key, invite), Err(RespondError::NotAResponse));
 }
+
+/// RFC 3261 §17.2.3, read strictly: a sender that uses a branch twice does not retransmit where the Call-ID
+/// differs; each request is handed up. A repetition still is one.
+#[test]
+fn a_branch_used_twice_is_two_transactions() {
+    let mut lab = Lab::new(udp());
+    let first = incoming("OPTIONS", "z9hG4bKa");
+    let text = String::from_utf8(first.to_vec()).unwrap();
+    let call_id = text.lines().find(|line| line.starts_with("Call-ID:")).unwrap();
+    lab.receive(first.clone());
+    lab.receive(text.replace(call_id, "Call-ID: another").into());
+    lab.receive(first);
+    assert_eq!(lab.log(), ["0 Request OPTIONS", "0 Request OPTIONS"]);
+    assert_eq!(lab.layer.servers(), 2);
+}
