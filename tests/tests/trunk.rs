@@ -7,7 +7,7 @@ use std::net::SocketAddr;
 
 use ringfork_tests::edge::{Edge, PEER};
 use ringfork_tests::script::{Endpoint, Sip, digest_response};
-use ringfork_tests::sipp::{Phone, Scenario, call};
+use ringfork_tests::sipp::{Scenario, call};
 use ringfork_tests::web::{Request, Web};
 
 /// The number that is called.
@@ -285,25 +285,16 @@ async fn whom_a_clients_call_reaches() {
     trunk.remote = edge.sip;
     let alice = edge.create_client("alice").await;
     let bob = edge.create_client("bob").await;
-    let phone = Phone::register(&edge, "bob", &bob).await;
-    let answers = || {
-        Scenario::new()
-            .invited_with("From", "sip:alice@ringfork.local")
-            .answer("180 Ringing")
-            .accept()
-            .recv("ACK")
-            .hung_up()
-    };
+    let mut phone = Endpoint::udp(edge.sip, "127.0.0.1").await;
+    let contact = phone.contact("bob");
+    phone.register("bob", &bob, &contact, &[]).await.expect(200);
     let mut caller = Endpoint::udp(edge.sip, "127.0.0.1").await;
     for target in [NUMBER, "bob"] {
-        let run = phone.serve(&answers(), 1);
         let mut draft = caller.invite("alice", target);
         caller.call_as("alice", &alice, &mut draft).await;
-        let answer = caller.final_of(&draft).await.expect(200);
-        let mut dialog = caller.ack(&answer).await;
-        // sipp's callee is hung up on.
-        caller.hang_up(&mut dialog).await;
-        run.succeed().await;
+        let invite = phone.request("INVITE").await;
+        assert!(invite.header("From").contains("<sip:alice@ringfork.local>"), "{invite:#?}");
+        complete(&mut caller, &draft, &mut phone, &invite).await;
     }
     let legs = web.completed("/events", 1).await;
     assert_eq!(legs.values().next().unwrap()[0].parameter("From"), "client:alice");
