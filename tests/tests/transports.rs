@@ -17,7 +17,7 @@ const NUMBER: &str = "+15551230000";
 /// An edge that listens on IPv6 too, and where it does.
 async fn start() -> (Edge, std::net::SocketAddr, Web) {
     let six = format!("[::1]:{}", free_port("::1"));
-    let edge = Edge::start(&["--sip", &six, "--peer", "::1/128"]).await;
+    let edge = Edge::start(&["--sip", &six, "--peer", "::1/128", "--digest", "both"]).await;
     let web = Web::start().await;
     web.document(
         "/voice",
