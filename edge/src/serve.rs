@@ -3,7 +3,7 @@
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use hmac::{Hmac, KeyInit, Mac};
@@ -36,6 +36,8 @@ use crate::telemetry::{ProcessMetrics, install_metrics};
 const EDGE: &str = "local";
 /// Descriptors kept for everything but media.
 const OTHER_FILES: u64 = 2048;
+/// A call without leg and dialog is fetching a document, or only owes status callbacks: it is waited for so long.
+const QUIET: Duration = Duration::from_secs(40);
 /// After the last call: for writes and status callbacks under way.
 const LAST_WORK: Duration = Duration::from_secs(30);
 /// Between two looks for what dead edges left (DESIGN "Callbacks").
@@ -274,12 +276,16 @@ impl Server {
     }
 
     async fn finish(&self) {
-        let mut told = Instant::now();
-        let calls = || self.load.calls.load(Ordering::Relaxed);
+        let (mut told, mut busy) = (Instant::now(), Instant::now());
+        let count = |place: &AtomicUsize| place.load(Ordering::Relaxed);
+        let calls = || count(&self.load.calls);
         // The core publishes its sizes a few times a second: what it says must be newer than the drain.
         sleep(Duration::from_millis(500)).await;
-        while calls() > 0 && !self.load.stopped.load(Ordering::Relaxed) {
+        while calls() > 0 && busy.elapsed() < QUIET && !self.load.stopped.load(Ordering::Relaxed) {
             sleep(Duration::from_millis(50)).await;
+            if count(&self.load.legs) + count(&self.load.dialogs) > 0 {
+                busy = Instant::now();
+            }
             if told.elapsed() > Duration::from_secs(10) {
                 told = Instant::now();
                 tracing::info!(calls = calls(), "draining: waiting for these calls to end");

@@ -3,8 +3,8 @@
 use async_trait::async_trait;
 use ringfork_callback::{Deliverer, Delivery, Schedule};
 use ringfork_evaluate::Evaluator;
-use ringfork_rcml::evaluation::{self, Request, Response};
-use ringfork_state::{CallbackEvent, Level, Notification, Notifications};
+use ringfork_rcml::evaluation::{Request, Response};
+use ringfork_state::{CallbackEvent, Notifications};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::sync::Semaphore;
@@ -49,30 +49,6 @@ impl LocalCallbacks {
             }
         }
     }
-
-    async fn keep(&self, event: &CallbackEvent, notice: evaluation::Notice) {
-        let mut random = [0; 9];
-        let _ = getrandom::fill(&mut random);
-        let unix_ms = crate::core::now().unix_ms;
-        let notification = Notification {
-            sid: Notification::new_sid(event.leg, unix_ms, random),
-            account_sid: event.account_sid.clone(),
-            call: event.leg,
-            unix_ms,
-            level: match notice.level {
-                evaluation::Level::Error => Level::Error,
-                evaluation::Level::Warning => Level::Warning,
-            },
-            code: notice.code,
-            message: notice.message,
-            url: notice.url,
-            line: notice.line,
-        };
-        if let Err(error) = self.notifications.notify(&notification).await {
-            tracing::warn!(call = %event.leg, %error, "a notification was lost");
-            metrics::counter!("ringfork_notifications_lost_total").increment(1);
-        }
-    }
 }
 
 #[async_trait]
@@ -93,7 +69,10 @@ impl HandOver for LocalCallbacks {
             }
             Delivery::Ended(notice) | Delivery::Exhausted(notice) => {
                 tracing::warn!(call = %event.leg, event = event.kind.as_str(), problem = notice.message, "status callback failed");
-                self.keep(&event, notice).await;
+                if let Err(error) = ringfork_callback::keep(&*self.notifications, &event, notice).await {
+                    tracing::warn!(call = %event.leg, %error, "a notification was lost");
+                    metrics::counter!("ringfork_notifications_lost_total").increment(1);
+                }
             }
         }
         Ok(())
