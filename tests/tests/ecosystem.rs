@@ -63,7 +63,7 @@ async fn helper_documents_and_signatures() {
         &Scenario::new().invited_with("X-Ticket", "4711").answer("180 Ringing").answer("486 Busy Here").recv("ACK"),
         1,
     );
-    call(&edge, "1000", &Scenario::new().call().finally("480")).succeed().await;
+    call(&edge, "1000", &Scenario::new().call().finally("486")).succeed().await;
     callee.succeed().await;
     let legs = web.completed("/events", 1).await;
     let events = legs.values().next().unwrap();

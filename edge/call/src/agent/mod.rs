@@ -63,7 +63,7 @@ const NONCES: usize = 200_000;
 /// Sizes of the agent's tables, for metrics and tests.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Gauges {
-    /// Calls (parents) that are not over.
+    /// Calls (parents) that are not over; one that only waits for its last writes and events is.
     pub calls: usize,
     /// Legs whose INVITE is under way or answered.
     pub legs: usize,
@@ -241,7 +241,7 @@ impl<P: Ports> Agent<P> {
     /// Sizes of its tables.
     pub fn gauges(&self) -> Gauges {
         Gauges {
-            calls: self.calls.iter().filter(|(_, call)| !call.finished).count(),
+            calls: self.calls.iter().filter(|(_, call)| !call.finished && !call.control.is_over()).count(),
             legs: self.calls.iter().map(|(_, call)| call.live_legs()).sum(),
             transactions: self.core.txns.clients() + self.core.txns.servers(),
             dialogs: self.core.dialogs.len(),
