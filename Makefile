@@ -8,13 +8,13 @@ SECONDS_EACH ?= 180
 CALLS ?= 20000
 RATE ?= 10
 
-.PHONY: help run build test test-tools simulate mutations soak fuzz bench torture dynamodb check fmt clippy deny clean
+.PHONY: help run build test test-tools simulate mutations soak loss fuzz bench torture dynamodb check fmt clippy deny clean
 
 help: ## Show the commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
 
 run: ## Start Ringfork on this machine and place a demonstration call (Ctrl-C ends it)
-	cargo run --release --bin ringfork -- demo $(ARGS)
+	cargo run --bin ringfork -- demo $(ARGS)
 
 build: ## Build the release binary
 	cargo build --release --bin ringfork
@@ -35,6 +35,10 @@ mutations: ## Seed deliberate faults one at a time; each must be found by the si
 soak: test-tools ## Place CALLS=20000 forked calls at RATE=10 a second against the release binary
 	cargo build --release --bin ringfork --bin soak
 	target/release/soak $(CALLS) $(RATE)
+
+loss: test-tools ## 200 calls while one datagram in five is lost each way, in a network namespace
+	cargo build --bin ringfork
+	cargo test -p ringfork-tests --test loss -- --exact calls_survive_packet_loss --ignored --nocapture
 
 fuzz: ## Fuzz each parser for SECONDS_EACH=180
 	tests/fuzz/run.sh $(SECONDS_EACH)

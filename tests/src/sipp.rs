@@ -259,8 +259,9 @@ impl Run {
     }
 
     /// Waits for the end of a long run, however long it takes; calls that failed do not fail the test.
-    pub async fn finish(mut self) -> Option<i32> {
-        self.child.wait().await.unwrap().code()
+    pub async fn finish(mut self) -> (Option<i32>, String) {
+        let code = self.child.wait().await.unwrap().code();
+        (code, std::fs::read_to_string(&self.errors).unwrap_or_default())
     }
 
     /// Every message sent and received so far, as sipp logged them.

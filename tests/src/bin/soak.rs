@@ -62,7 +62,7 @@ async fn main() {
             break;
         }
     }
-    let code = caller.finish().await;
+    let (code, errors) = caller.finish().await;
     edge.settled().await;
     // Finished transactions linger for half a minute (RFC 3261 timers); nothing may be left after it.
     ringfork_tests::eventually("an empty transaction table", async || {
@@ -71,7 +71,7 @@ async fn main() {
     .await;
     let (over, wrong) = tally.lock().unwrap().state();
     println!(
-        "sipp ended with {code:?}; {over} legs over, {wrong} wrong; memory {after_tenth:.1} MB after the first tenth, {highest:.1} MB at most"
+        "sipp ended with {code:?} {errors}; {over} legs over, {wrong} wrong; memory {after_tenth:.1} MB after the first tenth, {highest:.1} MB at most"
     );
     assert_eq!((over, wrong), (expected, 0), "every leg has one completed, last, without a gap");
     assert!(highest < after_tenth * 1.1 + 4.0, "memory grew");
