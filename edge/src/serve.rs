@@ -335,7 +335,7 @@ fn reaper_clock() -> ringfork_reap::Now {
 
 /// Closes what the former process left, then looks again each minute.
 async fn reap(stores: Stores, hand_over: Arc<dyn HandOver>, unreaped: Vec<Unreaped>) {
-    let reaper = Reaper::new(stores.edges, stores.reaping, Arc::new(LeftEvents(hand_over)));
+    let reaper = Reaper::new(stores.edges, stores.reaping, Arc::new(LeftEvents(hand_over))).sparing(EDGE);
     match reaper.recover(EDGE, &unreaped, reaper_clock()).await {
         Ok(report) if report != ringfork_reap::Report::default() => {
             tracing::info!(?report, "closed what the former process left");

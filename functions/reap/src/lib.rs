@@ -97,6 +97,7 @@ pub struct Reaper {
     observations: Arc<Mutex<Observations>>,
     in_hand: Arc<Mutex<HashSet<CallSid>>>,
     deliveries: Arc<Semaphore>,
+    spared: Option<Arc<str>>,
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -125,7 +126,13 @@ impl Reaper {
             observations: Arc::default(),
             in_hand: Arc::default(),
             deliveries: Arc::new(Semaphore::new(DELIVERIES)),
+            spared: None,
         }
+    }
+
+    /// Never judges this edge: a reaper within an edge must not take a slow disk of its own for its death.
+    pub fn sparing(self, edge: &str) -> Self {
+        Reaper { spared: Some(edge.into()), ..self }
     }
 
     /// One run, each minute: claims the edges that stood still since an earlier run, then closes what dead epochs left.
@@ -140,6 +147,9 @@ impl Reaper {
             edges.into_iter().map(|edge| (edge.id, edge.unreaped)).filter(|(_, left)| !left.is_empty()).collect();
         let mut report = Report::default();
         for edge in dead {
+            if self.spared.as_deref() == Some(edge.id.as_str()) {
+                continue;
+            }
             match self.store.claim(&edge).await {
                 Ok(claimed) => {
                     tracing::warn!(edge = edge.id, epoch = edge.epoch, "an edge's lease ran out: its calls are closed");

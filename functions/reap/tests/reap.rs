@@ -329,8 +329,22 @@ async fn only_what_was_subscribed_to_is_sent() {
     reaper(&store, &customer).recover("edge-a", &start.unreaped, at(Instant::now())).await.unwrap();
     assert_eq!(customer.story(leg), [(0, EventKind::Completed, "completed".to_owned())]);
     assert_eq!(customer.story(other), [(0, EventKind::Initiated, "initiated".to_owned())]);
-    // The caller was never answered.
-    assert_eq!(store.call(parent).await.unwrap().unwrap().status, CallStatus::Failed);
+    // A call is answered by the acceptance of a leg.
+    assert_eq!(store.call(parent).await.unwrap().unwrap().status, CallStatus::Completed);
+}
+
+/// DESIGN "Callbacks": answered: completed; else failed.
+#[tokio::test]
+async fn a_caller_who_was_not_answered_ends_failed() {
+    let store = MemoryStore::new();
+    let me = store.start("edge-a", &[], START * 1000).await.unwrap().owner;
+    let parent = call_sid(START);
+    store.write(&me, 1, &put_parent(parent)).await.unwrap();
+    let start = store.start("edge-a", &[], (START + 60) * 1000).await.unwrap();
+    reaper(&store, &Arc::default()).recover("edge-a", &start.unreaped, at(Instant::now())).await.unwrap();
+    let call = store.call(parent).await.unwrap().unwrap();
+    // The edge never renewed after the call came: it ends no earlier than it began.
+    assert_eq!((call.status, call.ended_unix_ms), (CallStatus::Failed, Some(call.description.created_unix_ms)));
 }
 
 /// A reaper's events carry what the leg's own would have: its X- headers too (RCML.md 3.1).
@@ -349,4 +363,18 @@ async fn a_named_legs_events_carry_its_headers() {
     let counted = customer.counted();
     assert_eq!(counted.len(), 2);
     assert!(counted.values().all(|event| parameter(event, "SipHeader_X-Tenant") == "7"));
+}
+
+/// The reaper within an edge does not take that edge for dead, others it does.
+#[tokio::test]
+async fn an_edge_does_not_reap_itself() {
+    let store = MemoryStore::new();
+    store.start("edge-a", &[], START * 1000).await.unwrap();
+    store.start("edge-b", &[], START * 1000).await.unwrap();
+    let reaper = reaper(&store, &Arc::default()).sparing("edge-a");
+    let start = Instant::now();
+    reaper.run(at(start)).await.unwrap();
+    assert_eq!(reaper.run(at(start + Duration::from_secs(31))).await.unwrap().claimed, 1);
+    let edges = store.edges().await.unwrap();
+    assert_eq!((edges[0].live, edges[1].live), (true, false));
 }

@@ -167,7 +167,9 @@ async fn lookups_and_renewals_are_cheap() {
     store.create_number(&desk).await.unwrap();
     counted.take();
     store.create_client(&client("alice", 1)).await.unwrap();
-    assert_eq!(counted.take(), [4.0]);
+    // A transaction costs twice its two writes; AWS's local emulator reports it once.
+    let local_emulator = std::env::var("RINGFORK_TEST_DYNAMODB").is_ok();
+    assert_eq!(counted.take(), [if local_emulator { 2.0 } else { 4.0 }]);
     store.client("alice").await.unwrap().unwrap();
     assert_eq!(counted.take(), [0.5]);
     store.number("1000").await.unwrap().unwrap();

@@ -43,6 +43,25 @@ pub async fn a_call_is_written_step_by_step(store: impl Store) {
     assert_eq!(store.call(leg).await, Ok(None));
 }
 
+/// The acceptance of a leg answers the call, unless it was answered before.
+pub async fn acceptance_answers_the_call(store: impl Store) {
+    for before in [None, Some(40)] {
+        let (parent, leg) = (call_sid(now()), call_sid(now()));
+        store.write(&owner(1), 1, &put_parent(parent)).await.unwrap();
+        let prompted = CallWrite::Parent {
+            parent,
+            status: CallStatus::InProgress,
+            answered_unix_ms: before,
+            ended_unix_ms: None,
+            settled: false,
+        };
+        store.write(&owner(1), 2, &prompted).await.unwrap();
+        store.write(&owner(1), 3, &accept(parent, leg, 77)).await.unwrap();
+        let call = store.call(parent).await.unwrap().unwrap();
+        assert_eq!((call.status, call.answered_unix_ms), (CallStatus::InProgress, before.or(Some(77))));
+    }
+}
+
 /// DESIGN: a write whose answer was lost is tried again.
 pub async fn each_write_may_be_repeated(store: impl Store) {
     let (parent, leg) = (call_sid(now()), call_sid(now()));

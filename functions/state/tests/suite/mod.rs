@@ -45,6 +45,7 @@ macro_rules! store_suite {
             bindings::an_edge_loads_its_own,
             bindings::a_very_long_device_key_is_kept,
             calls::a_call_is_written_step_by_step,
+            calls::acceptance_answers_the_call,
             calls::each_write_may_be_repeated,
             calls::another_epoch_is_stale,
             calls::a_write_out_of_turn_is_refused,
