@@ -232,6 +232,10 @@ pub struct Run {
     messages: PathBuf,
 }
 
+/// Arguments of a long run. A repeated request that sipp does not know for one must not end its call: where both a 180
+/// and the 200 were lost, sipp takes the INVITE that comes again for an unexpected message.
+const LONG: [&str; 2] = ["-default_behaviors", "all,-abortunexp"];
+
 /// Arguments of a run whose every message is kept for the account of a failure.
 const TRACED: [&str; 6] = ["-trace_msg", "-timeout", "120s", "-timeout_error", "-recv_timeout", "60000"];
 
@@ -346,7 +350,7 @@ impl Phone {
     pub fn serve_forever(&self, scenario: &Scenario) -> Run {
         let (ip, port) = (self.address.ip().to_string(), self.address.port().to_string());
         let edge = self.edge.to_string();
-        Run::start_with(scenario, &[&edge, "-i", &ip, "-p", &port, "-mp", &media_port()], &[])
+        Run::start_with(scenario, &[&edge, "-i", &ip, "-p", &port, "-mp", &media_port()], &LONG)
     }
 }
 
@@ -356,7 +360,8 @@ pub fn load(edge: &Edge, called: &str, scenario: &Scenario, count: u32, rate: u3
     let (target, count, rate) = (edge.sip.to_string(), count.to_string(), rate.to_string());
     let arguments =
         [&target, "-s", called, "-i", crate::edge::PEER, "-p", &port, "-mp", &media_port(), "-m", &count, "-r", &rate];
-    Run::start_with(scenario, &arguments, &["-recv_timeout", "60000", "-l", "10000"])
+    let more: Vec<&str> = LONG.into_iter().chain(["-recv_timeout", "60000", "-l", "10000"]).collect();
+    Run::start_with(scenario, &arguments, &more)
 }
 
 /// Places one call to `called` from the trusted peer's address.
