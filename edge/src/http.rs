@@ -1,7 +1,7 @@
 //! The HTTP side: `/health`, `/metrics`, and the REST API under `/restcomm/` and `/2010-04-01/`.
 //!
-//! Limits: a body beyond [`ringfork_api::MAX_BODY`] gets 413; a request that takes longer than [`PATIENCE`] to arrive
-//! gets 408.
+//! Limits: a body beyond [`ringfork_api::MAX_BODY`] gets 413; a body that takes longer than [`PATIENCE`] to arrive gets
+//! 408, a head that does ends the connection. Beyond [`CONNECTIONS`] further ones wait to be accepted.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -14,16 +14,21 @@ use axum::extract::{Request, State};
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{any, get};
+use hyper::server::conn::http1;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::service::TowerToHyperService;
 use ringfork_api::{Api, Change, Changes};
 use ringfork_call::action::Input;
-use tokio::net::TcpListener;
-use tokio::sync::{mpsc, oneshot};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot, watch};
 
 use crate::adapters::LeaseWatch;
 use crate::net::BindError;
 use crate::telemetry::{Exposition, ProcessMetrics};
 
-/// For a request's body to arrive.
+/// Connections at a time.
+const CONNECTIONS: usize = 1024;
+/// For a request's head, and for its body, to arrive.
 const PATIENCE: Duration = Duration::from_secs(15);
 
 /// What the pages show.
@@ -71,19 +76,58 @@ pub async fn bind(address: SocketAddr) -> Result<(TcpListener, SocketAddr), Bind
 }
 
 /// Serves until `end` is told or dropped; requests under way are finished.
-pub async fn serve(listener: TcpListener, pages: Arc<Pages>, end: oneshot::Receiver<()>) {
+pub async fn serve(listener: TcpListener, pages: Arc<Pages>, mut end: oneshot::Receiver<()>) {
     let app = Router::new()
         .route("/health", get(health))
         .route("/metrics", get(exposition))
         .route("/restcomm/{*path}", any(rest))
         .route("/2010-04-01/{*path}", any(rest))
         .with_state(pages);
-    let served = axum::serve(listener, app).with_graceful_shutdown(async {
-        let _ = end.await;
-    });
-    if let Err(error) = served.await {
-        tracing::error!(%error, "the HTTP server ended");
+    let places = Arc::new(Semaphore::new(CONNECTIONS));
+    let (ending, ended) = watch::channel(());
+    loop {
+        let accepted = tokio::select! {
+            _ = &mut end => break,
+            accepted = accept(&listener, &places) => accepted,
+        };
+        let (stream, place) = match accepted {
+            Ok(accepted) => accepted,
+            Err(error) => {
+                tracing::warn!(%error, "no HTTP connection can be accepted right now");
+                tokio::time::sleep(Duration::from_millis(100)).await;
+                continue;
+            }
+        };
+        let (app, mut ended) = (app.clone(), ended.clone());
+        tokio::spawn(async move {
+            let _place = place;
+            let connection = http1::Builder::new()
+                .timer(TokioTimer::new())
+                .header_read_timeout(PATIENCE)
+                .serve_connection(TokioIo::new(stream), TowerToHyperService::new(app));
+            tokio::pin!(connection);
+            tokio::select! {
+                // What goes wrong on a connection is its client's matter.
+                _ = connection.as_mut() => return,
+                _ = ended.changed() => connection.as_mut().graceful_shutdown(),
+            }
+            let _ = connection.await;
+        });
     }
+    drop(ended);
+    let _ = ending.send(());
+    // Every connection holds a receiver until its last request is answered.
+    ending.closed().await;
+}
+
+async fn accept(
+    listener: &TcpListener,
+    places: &Arc<Semaphore>,
+) -> std::io::Result<(TcpStream, Option<OwnedSemaphorePermit>)> {
+    let place = places.clone().acquire_owned().await.ok();
+    let (stream, _) = listener.accept().await?;
+    let _ = stream.set_nodelay(true);
+    Ok((stream, place))
 }
 
 impl Pages {

@@ -143,3 +143,14 @@ fn help_explains_every_option_with_its_variable() {
     }
     assert!(help.contains("[default: 127.0.0.1:5060]"));
 }
+
+/// The issue: `docs/operations.md` explains the options.
+#[test]
+fn the_handbook_names_every_option() {
+    let handbook = include_str!("../../../docs/operations.md");
+    let command = Cli::command();
+    for argument in command.find_subcommand("serve").unwrap().get_arguments() {
+        let long = argument.get_long().unwrap();
+        assert!(long == "help" || handbook.contains(&format!("`--{long}")), "{long}");
+    }
+}

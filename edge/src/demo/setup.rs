@@ -8,8 +8,8 @@ use crate::start::{Credentials, DemoClient, StartError, import, random};
 
 /// Who takes part.
 const NAMES: [&str; 3] = ["alice", "bob", "carol"];
-/// Numbers that are nobody's (555-0100 to 555-0199 are reserved for fiction).
-const NUMBERS: std::ops::Range<u32> = 15_550_100..15_550_200;
+/// The first of these that is free is the number.
+const NUMBERS: std::ops::Range<u32> = 1000..1100;
 /// Letters and digits that are not mistaken for each other.
 const LETTERS: &[u8; 32] = b"abcdefghijkmnpqrstuvwxyz23456789";
 
@@ -38,7 +38,7 @@ pub async fn provide(
     }
     if credentials.number.is_none() {
         for number in NUMBERS {
-            let phone_number = format!("+{number}");
+            let phone_number = number.to_string();
             let resource = Number {
                 sid: ringfork_state::sid::resource(*b"PN", now_unix_ms, random()?),
                 account_sid: credentials.account_sid.clone(),

@@ -34,7 +34,7 @@ const WRITES: usize = 256;
 /// How long a connection that cannot be read on stays open for the answer.
 const LAST_ANSWER: Duration = Duration::from_secs(5);
 /// Octets read at a time.
-const READ: usize = 16 * 1024;
+const READ: usize = 4096;
 
 /// What connections report.
 #[derive(Debug)]

@@ -50,12 +50,9 @@ impl UdpPort {
 
     /// Ready when there is something to read, or when room came for what waits.
     pub fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<()> {
-        if !self.waiting.is_empty() {
-            while self.socket.poll_send_ready(context).is_ready() {
-                if !self.flush() {
-                    break;
-                }
-            }
+        // Until nothing waits, or until the kernel is full: only then does it say when room comes.
+        while !self.waiting.is_empty() && self.socket.poll_send_ready(context).is_ready() {
+            self.flush();
         }
         self.socket.poll_recv_ready(context).map(|_| ())
     }
@@ -95,16 +92,15 @@ impl UdpPort {
         Sent::Yes
     }
 
-    /// Sends what waits; false when the kernel is full again or nothing is left.
-    fn flush(&mut self) -> bool {
-        let Some((payload, remote)) = self.waiting.front() else { return false };
+    /// Sends the datagram that waits longest, if the kernel has room.
+    fn flush(&mut self) {
+        let Some((payload, remote)) = self.waiting.front() else { return };
         match self.socket.try_send_to(payload, *remote) {
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return false,
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
             Ok(_) => {}
             Err(error) => tracing::debug!(%remote, %error, "a datagram was not taken"),
         }
         self.waiting.pop_front();
-        !self.waiting.is_empty()
     }
 }
 

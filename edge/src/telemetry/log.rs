@@ -5,6 +5,7 @@ use std::io::{self, Write};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{SyncSender, sync_channel};
+use std::time::Duration;
 
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt::MakeWriter;
@@ -13,6 +14,8 @@ use crate::config::{LogFormat, Options};
 
 /// Lines waiting to be written.
 const LINES: usize = 8192;
+/// For the last lines at the end.
+const LAST_LINES: Duration = Duration::from_secs(2);
 
 enum Entry {
     Line(Vec<u8>),
@@ -36,11 +39,12 @@ impl LogGuard {
         self.queue.dropped.load(Ordering::Relaxed)
     }
 
-    /// Waits until everything queued so far is written.
+    /// Waits until everything queued so far is written, a moment at most: who does not read its log does not hold up
+    /// the end.
     pub fn flush(&self) {
         let (done, wait) = sync_channel(1);
-        if self.queue.lines.send(Entry::Flush(done)).is_ok() {
-            let _ = wait.recv();
+        if self.queue.lines.try_send(Entry::Flush(done)).is_ok() {
+            let _ = wait.recv_timeout(LAST_LINES);
         }
     }
 }

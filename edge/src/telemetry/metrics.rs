@@ -66,7 +66,10 @@ fn describe() {
     metrics::describe_counter!("ringfork_callbacks_total", "Status callbacks by outcome");
     metrics::describe_histogram!("ringfork_evaluate_seconds", "From a document's request to its program");
     metrics::describe_histogram!("ringfork_callback_seconds", "From a status callback's event to its delivery");
-    metrics::describe_counter!("ringfork_store_units_total", "Capacity units that the store consumed");
+    metrics::describe_counter!(
+        "ringfork_store_unit_tenths_total",
+        "Capacity that the store consumed, in tenths of a unit"
+    );
 }
 
 /// Where gauges come from.
