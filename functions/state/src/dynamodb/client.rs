@@ -51,3 +51,97 @@ pub fn client_with(endpoint: &str, http: Option<SharedHttpClient>, patience: Dur
         .build();
     Client::from_conf(config)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use aws_smithy_runtime_api::client::http::{
+        HttpConnector, HttpConnectorFuture, SharedHttpConnector, http_client_fn,
+    };
+    use aws_smithy_runtime_api::client::orchestrator::{HttpRequest, HttpResponse};
+    use aws_smithy_runtime_api::http::StatusCode;
+    use aws_smithy_types::body::SdkBody;
+
+    use super::*;
+    use crate::dynamodb::DynamoStore;
+    use crate::{Directory, StoreError};
+
+    /// Answers with each of these in turn, then with the last for ever; none: never.
+    #[derive(Debug, Clone)]
+    struct Script(Vec<(u16, &'static str)>, Arc<AtomicUsize>);
+
+    impl HttpConnector for Script {
+        fn call(&self, _: HttpRequest) -> HttpConnectorFuture {
+            let turn = self.1.fetch_add(1, Ordering::Relaxed);
+            let Some((status, json)) = self.0.get(turn).or(self.0.last()).copied() else {
+                return HttpConnectorFuture::new(std::future::pending());
+            };
+            let status = StatusCode::try_from(status).unwrap();
+            HttpConnectorFuture::ready(Ok(HttpResponse::new(status, SdkBody::from(json))))
+        }
+    }
+
+    /// What a lookup gives with the patience of the edge, and after how many attempts.
+    async fn lookup(script: Vec<(u16, &'static str)>) -> (Result<bool, StoreError>, usize) {
+        let attempts = Arc::new(AtomicUsize::new(0));
+        let connector = SharedHttpConnector::new(Script(script, attempts.clone()));
+        let (retry, timeout) = patience();
+        let config = aws_sdk_dynamodb::Config::builder()
+            .behavior_version(BehaviorVersion::latest())
+            .region(Region::new("us-east-1"))
+            .credentials_provider(Credentials::new("local", "local", None, None, "fixed"))
+            .endpoint_url("http://test.invalid")
+            .http_client(http_client_fn(move |_, _| connector.clone()))
+            .sleep_impl(aws_sdk_dynamodb::config::SharedAsyncSleep::new(Tokio))
+            .retry_config(retry)
+            .timeout_config(timeout)
+            .build();
+        let store = DynamoStore::new(Client::from_conf(config), "t");
+        let found = store.client("alice").await.map(|found| found.is_some());
+        (found, attempts.load(Ordering::Relaxed))
+    }
+
+    /// Sleeps on tokio's clock, which these tests stop.
+    #[derive(Debug)]
+    struct Tokio;
+
+    impl aws_sdk_dynamodb::config::AsyncSleep for Tokio {
+        fn sleep(&self, duration: Duration) -> aws_sdk_dynamodb::config::Sleep {
+            aws_sdk_dynamodb::config::Sleep::new(tokio::time::sleep(duration))
+        }
+    }
+
+    const THROTTLED: (u16, &str) =
+        (400, r#"{"__type":"com.amazonaws.dynamodb.v20120810#ProvisionedThroughputExceededException"}"#);
+
+    #[tokio::test(start_paused = true)]
+    async fn a_throttled_request_is_tried_again() {
+        assert_eq!(lookup(vec![THROTTLED, (500, "{}"), (200, "{}")]).await, (Ok(false), 3));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn throttling_that_lasts_is_unavailable() {
+        let (found, attempts) = lookup(vec![THROTTLED]).await;
+        assert!(matches!(found, Err(StoreError::Unavailable(_))), "{found:?}");
+        assert_eq!(attempts, 3);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_wrong_request_is_not_repeated() {
+        let wrong = (400, r#"{"__type":"com.amazon.coral.validate#ValidationException","message":"no"}"#);
+        let (found, attempts) = lookup(vec![wrong]).await;
+        assert!(matches!(found, Err(StoreError::Corrupt(_))), "{found:?}");
+        assert_eq!(attempts, 1);
+    }
+
+    /// DESIGN "The split": the edge waits 2 s at most.
+    #[tokio::test(start_paused = true)]
+    async fn silence_ends_within_two_seconds() {
+        let start = tokio::time::Instant::now();
+        let (found, _) = lookup(Vec::new()).await;
+        assert!(matches!(found, Err(StoreError::Unavailable(_))), "{found:?}");
+        assert!(start.elapsed() < Duration::from_secs(2), "{:?}", start.elapsed());
+    }
+}

@@ -12,7 +12,6 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::ops::Bound;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use crate::binding::Binding;
 use crate::call::Call;
 use crate::directory::{Account, Application, Client, Number};
 use crate::edge::EdgeRecord;
@@ -27,7 +26,7 @@ pub const KEPT: usize = 10_000;
 #[derive(Clone, Default)]
 pub struct MemoryStore {
     state: Arc<Mutex<State>>,
-    bindings: Arc<Mutex<HashMap<String, Vec<Binding>>>>,
+    bindings: Arc<Mutex<HashMap<String, Vec<bindings::Kept>>>>,
     directory: Arc<Mutex<DirectoryState>>,
 }
 
