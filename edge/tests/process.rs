@@ -1,5 +1,7 @@
 //! The built binary as a process: its lines, exit codes, files and signals (DESIGN "Running it").
 
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream, UdpSocket};
 use std::os::unix::fs::PermissionsExt;

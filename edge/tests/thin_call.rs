@@ -1,5 +1,7 @@
 //! One whole call over real sockets: REGISTER, INVITE, fork, sound, callbacks, and nothing left afterwards.
 
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::net::SocketAddr;

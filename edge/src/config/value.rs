@@ -82,7 +82,7 @@ impl std::str::FromStr for PortRange {
         let last: u16 = last.trim().parse().map_err(|_| FIX)?;
         // Whole pairs only: an odd start or an even end belongs to no pair.
         let first = first.checked_add(first % 2).ok_or(FIX)?;
-        let last = if last % 2 == 0 { last.saturating_sub(1) } else { last };
+        let last = if last.is_multiple_of(2) { last.saturating_sub(1) } else { last };
         if first < 1024 || last <= first {
             return Err(FIX.into());
         }

@@ -74,8 +74,8 @@ pub async fn import(
     domain: &str,
     now_unix_ms: u64,
 ) -> Result<ImportReport, StartError> {
-    let mut report = ImportReport::default();
-    report.weak = clients.iter().filter(|(login, password)| password.len() < STRONG || login == password).count();
+    let weak = clients.iter().filter(|(login, password)| password.len() < STRONG || login == password).count();
+    let mut report = ImportReport { weak, ..ImportReport::default() };
     let share = clients.len().div_ceil(WRITERS).max(1);
     let mut writers = JoinSet::new();
     for part in clients.chunks(share) {
