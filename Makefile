@@ -8,7 +8,7 @@ SECONDS_EACH ?= 180
 CALLS ?= 20000
 RATE ?= 10
 
-.PHONY: help run build test test-tools simulate mutations soak loss fuzz bench torture dynamodb check fmt clippy deny clean
+.PHONY: help run build test test-tools simulate mutations soak loss fuzz bench dynamodb check fmt clippy deny clean
 
 help: ## Show the commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
