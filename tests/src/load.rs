@@ -66,13 +66,22 @@ pub fn user(number: u32) -> String {
     format!("u{number:06}")
 }
 
+/// The last CSeq of each client's devices, by their numbers: a registrar takes none twice (RFC 3261 §10.3).
+pub type Rounds = HashMap<(u32, u32), u32>;
+
 /// Registers `devices` contacts of each of `aors` clients, again and again, `rate` pairs of requests a second, until
 /// `total` pairs are done.
-pub async fn registers(server: SocketAddr, own: &UdpSocket, aors: u32, devices: u32, rate: u32, total: u32) -> Outcome {
+pub async fn registers(
+    server: SocketAddr,
+    own: &UdpSocket,
+    rounds: &mut Rounds,
+    (aors, devices): (u32, u32),
+    rate: u32,
+    total: u32,
+) -> Outcome {
     let address = own.local_addr().unwrap();
     let mut outcome = Outcome::default();
     let mut sent = 0u32;
-    let mut round: HashMap<(u32, u32), u32> = HashMap::new();
     let start = Instant::now();
     let mut buffer = [0; 4096];
     let mut quiet = Instant::now();
@@ -80,7 +89,7 @@ pub async fn registers(server: SocketAddr, own: &UdpSocket, aors: u32, devices: 
         let due = (start.elapsed().as_secs_f64() * f64::from(rate)) as u32;
         while sent < total.min(due + 1) {
             let (number, device) = ((sent / devices) % aors, sent % devices);
-            let cseq = round.entry((number, device)).and_modify(|cseq| *cseq += 2).or_insert(1);
+            let cseq = rounds.entry((number, device)).and_modify(|cseq| *cseq += 2).or_insert(1);
             own.send_to(register(address, &user(number), device, *cseq, "").as_bytes(), server).await.unwrap();
             sent += 1;
         }

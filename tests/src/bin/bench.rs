@@ -9,25 +9,23 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use ringfork_tests::load::{self, DOMAIN, PASSWORD, called_side, calls, registers};
+use ringfork_tests::load::{self, DOMAIN, PASSWORD, Rounds, called_side, calls, registers};
 use tokio::net::UdpSocket;
 
 const SERVER: &str = "127.0.10.1:5060";
 const AORS: u32 = 200;
 const FORKS: [u32; 3] = [1, 3, 10];
 
-/// User and system seconds of a process and its children.
+/// CPU seconds of a process and its children, by the scheduler's own count: `stat` rounds to ticks of 10 ms.
 fn cpu(root: u32) -> f64 {
-    tree(root)
-        .iter()
-        .filter_map(|pid| std::fs::read_to_string(format!("/proc/{pid}/stat")).ok())
-        .filter_map(|stat| {
-            let fields: Vec<f64> =
-                stat.rsplit_once(')')?.1.split_whitespace().filter_map(|field| field.parse().ok()).collect();
-            // After the state letter: utime and stime are the 11th and 12th numbers, in ticks of 10 ms.
-            Some((fields.get(10)? + fields.get(11)?) / 100.0)
-        })
-        .sum()
+    let threads = tree(root).into_iter().flat_map(|pid| {
+        let threads = std::fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
+        threads.map(|thread| thread.path().join("schedstat")).collect::<Vec<_>>()
+    });
+    let nanoseconds = threads
+        .filter_map(|path| std::fs::read_to_string(path).ok())
+        .filter_map(|text| text.split_whitespace().next()?.parse::<f64>().ok());
+    nanoseconds.sum::<f64>() / 1e9
 }
 
 /// Proportional memory of a process and its children, bytes.
@@ -74,24 +72,26 @@ async fn measure(name: &str, server: &Child, scale: u32) -> Figures {
         figures.push((what, figure));
     };
 
-    // Ten devices of each client, once; then refreshes are measured.
+    // A device of each client, once; then refreshes are measured.
     let before = memory(pid);
-    let fill = registers(target, &called, AORS * 10, 1, 2000, AORS * 10).await;
+    let mut rounds = Rounds::new();
+    let fill = registers(target, &called, &mut rounds, (AORS * 10, 1), 2000, AORS * 10).await;
     tokio::time::sleep(Duration::from_secs(1)).await;
     note("bytes for a binding".into(), (memory(pid) - before) / f64::from(fill.done.max(1)));
     let start = cpu(pid);
-    let outcome = registers(target, &called, AORS * 10, 1, 1000, 5000 * scale).await;
+    let outcome = registers(target, &called, &mut rounds, (AORS * 10, 1), 1000, 5000 * scale).await;
     note("REGISTER, CPU ms".into(), (cpu(pid) - start) * 1000.0 / f64::from(outcome.done.max(1)));
     assert_eq!(outcome.failed, 0, "registrations failed");
 
     for fork in FORKS {
-        registers(target, &called, AORS, fork, 1000, AORS * fork).await;
+        let outcome = registers(target, &called, &mut rounds, (AORS, fork), 1000, AORS * fork).await;
+        assert_eq!(outcome.failed, 0, "registrations failed");
         let cancels = Arc::new(AtomicU32::new(0));
         let phones = tokio::spawn(called_side(called.clone(), cancels.clone()));
         calls(target, &caller, &format!("w{fork}"), AORS, 100, 100).await; // warm
         cancels.store(0, Ordering::Relaxed);
         let start = cpu(pid);
-        let outcome = calls(target, &caller, &format!("m{fork}"), AORS, 200, 1000 * scale).await;
+        let outcome = calls(target, &caller, &format!("m{fork}"), AORS, 300, 1500 * scale).await;
         let spent = cpu(pid) - start;
         tokio::time::sleep(Duration::from_millis(200)).await;
         assert_eq!(outcome.failed, 0, "calls failed");
