@@ -5,12 +5,15 @@
 //! reordered, documents and writes are answered late, fail, or never come. [`watch::Watch`] checks after every step
 //! what must hold in every run, whatever happens, and [`world::run`] returns the first fault.
 //!
+//! [`outside::Outside`] is where a crash run (package `ringfork-crashes`) puts a store and kills the edge.
+//!
 //! The phones read and write SIP by [`text`], not by the code under test: they are a second opinion on the wire.
 //! The same seed always plays the same run.
 
 pub mod callee;
 pub mod caller;
 pub mod dice;
+pub mod outside;
 pub mod plan;
 pub mod session;
 pub mod text;

@@ -6,15 +6,16 @@ use std::cmp::Reverse;
 use std::collections::{BTreeSet, BinaryHeap, HashMap, HashSet};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use ringfork_call::action::{
-    Action, Application, BindingRecord, ClientEntry, Input, MediaAction, MediaId, Now, NumberEntry, Ports,
-    ResolvedTarget, StoreError, Token,
+    Action, Application, BindingRecord, BindingWrite, ClientEntry, Input, MediaAction, MediaId, Now, NumberEntry,
+    Ports, ResolvedTarget, StoreError, Token,
 };
 use ringfork_call::agent::{Agent, AgentConfig, Listener, Transport, Trunk};
-use ringfork_call::control::Write;
+use ringfork_call::control::{Event, Write};
 use ringfork_rcml::evaluation::{Outcome, Response};
 use ringfork_rcml::program::{DocumentRef, Method, Step};
 use ringfork_sip::flow::Flow;
@@ -22,6 +23,7 @@ use ringfork_sip::flow::Flow;
 use crate::callee::Callee;
 use crate::caller::{Caller, Stage};
 use crate::dice::Dice;
+use crate::outside::{Fate, Moment, Nobody, Outside};
 use crate::plan::Plan;
 use crate::session::{Doing, Timer};
 use crate::text::Text;
@@ -38,10 +40,12 @@ pub struct Report {
     pub steps: u64,
     /// What happened in it, of the things worth counting.
     pub reached: BTreeSet<&'static str>,
+    /// When the edge was killed, if it was, milliseconds since the Unix epoch.
+    pub killed_unix_ms: Option<u64>,
 }
 
 /// Wall clock at the start of every run.
-const EPOCH_MS: u64 = 1_780_000_000_000;
+pub const EPOCH_MS: u64 = 1_780_000_000_000;
 /// Longest run: longer than any session timer or time limit that a plan can wait for.
 const HORIZON: Duration = Duration::from_secs(5 * 3600);
 /// Steps after which a run is said to spin.
@@ -79,7 +83,9 @@ enum Happening {
     ToPhone { to: SocketAddr, bytes: Bytes },
     Wake { who: Who, timer: Timer },
     Answer(Box<Input>),
-    Stored(Box<Write>, Token),
+    Stored { write: Box<Write>, token: Token, fails: bool },
+    Bound { binding: Box<BindingWrite>, token: Token },
+    Delivered { event: Arc<Event>, token: Token, accepted: bool },
     Silence(IpAddr),
     Start(usize),
     Tell(Box<dyn Fn() -> Input>),
@@ -93,7 +99,7 @@ enum Who {
     Phone(usize),
 }
 
-struct World {
+struct World<'a> {
     agent: Agent<CountedPorts>,
     ports: CountedPorts,
     base: Instant,
@@ -110,46 +116,88 @@ struct World {
     peers: HashMap<MediaId, IpAddr>,
     report: Report,
     tell: bool,
+    outside: &'a mut dyn Outside,
+    begins_unix_ms: u64,
+}
+
+/// One life of an edge: from its start until it is killed or nothing more happens.
+pub struct Life<'a> {
+    /// What happens in it.
+    pub plan: Plan,
+    /// What is not planned.
+    pub dice: Dice,
+    /// The registrations that it finds in its store; `None`: every phone of the plan.
+    pub bindings: Option<Vec<BindingRecord>>,
+    /// Wall clock at its start.
+    pub begins_unix_ms: u64,
+    /// Store and web server.
+    pub outside: &'a mut dyn Outside,
+    /// Keep its story.
+    pub tell: bool,
 }
 
 /// Plays the run of this seed. `tell`: keep its story.
 pub fn run(seed: u64, tell: bool) -> Report {
     let mut dice = Dice::new(seed);
     let plan = Plan::draw(&mut dice);
-    let mut world = World::new(plan, dice, tell);
+    live(Life { plan, dice, bindings: None, begins_unix_ms: EPOCH_MS, outside: &mut Nobody, tell })
+}
+
+/// Plays one life.
+pub fn live(life: Life<'_>) -> Report {
+    let tell = life.tell;
+    let mut world = World::new(life);
     if tell {
         let plan = format!("{:#?}", world.plan);
         world.report.story.extend(plan.lines().map(str::to_owned));
     }
-    let result = world.play();
+    let result = world.play().and_then(|()| world.leave());
     world.report.fault = result.err();
     world.report.reached = std::mem::take(&mut world.watch.reached);
     world.report
 }
 
-impl World {
-    fn new(plan: Plan, mut dice: Dice, tell: bool) -> World {
-        let edge = SocketAddr::new(IpAddr::V4(Ipv4Addr::new(10, 0, 0, 1)), 5060);
+/// The registrations of every phone of a plan.
+pub fn registrations(plan: &Plan) -> Vec<BindingRecord> {
+    let devices = plan.clients.iter().enumerate();
+    let devices = devices.flat_map(|(client, devices)| (0..devices.len()).map(move |device| (client, device)));
+    devices
+        .map(|(client, device)| {
+            let address = phone_address(client, device);
+            BindingRecord {
+                aor: format!("c{client}"),
+                key: format!("k{device}"),
+                contact: format!("sip:c{client}@{address}"),
+                contact_params: String::new(),
+                flow: Flow::Udp { local: edge_address(), remote: address },
+                path: Vec::new(),
+                call_id: format!("r{client}-{device}"),
+                cseq: 1,
+                user_agent: None,
+                expires_at: EPOCH_MS / 1000 + 86_400,
+                stored_until: EPOCH_MS / 1000 + 90_000,
+            }
+        })
+        .collect()
+}
+
+fn edge_address() -> SocketAddr {
+    SocketAddr::new(IpAddr::V4(Ipv4Addr::new(10, 0, 0, 1)), 5060)
+}
+
+fn phone_address(client: usize, device: usize) -> SocketAddr {
+    SocketAddr::new(IpAddr::V4(Ipv4Addr::new(10, 0, 2 + client as u8, 1 + device as u8)), 5060)
+}
+
+impl<'a> World<'a> {
+    fn new(life: Life<'a>) -> World<'a> {
+        let Life { plan, mut dice, bindings, begins_unix_ms, outside, tell } = life;
+        let edge = edge_address();
+        let bindings = bindings.unwrap_or_else(|| registrations(&plan));
         let mut phones = Vec::new();
-        let mut bindings = Vec::new();
         for (client, devices) in plan.clients.iter().enumerate() {
             for (device, callee) in devices.iter().enumerate() {
-                let address =
-                    SocketAddr::new(IpAddr::V4(Ipv4Addr::new(10, 0, 2 + client as u8, 1 + device as u8)), 5060);
-                bindings.push(BindingRecord {
-                    aor: format!("c{client}"),
-                    key: format!("k{device}"),
-                    contact: format!("sip:c{client}@{address}"),
-                    contact_params: String::new(),
-                    flow: Flow::Udp { local: edge, remote: address },
-                    path: Vec::new(),
-                    call_id: format!("r{client}-{device}"),
-                    cseq: 1,
-                    user_agent: None,
-                    expires_at: EPOCH_MS / 1000 + 86_400,
-                    stored_until: EPOCH_MS / 1000 + 90_000,
-                });
-                phones.push(Callee::new(address, callee.clone()));
+                phones.push(Callee::new(phone_address(client, device), callee.clone()));
             }
         }
         let mut trunk = HashSet::new();
@@ -170,7 +218,7 @@ impl World {
         });
         let ports = CountedPorts::default();
         let base = Instant::now();
-        let now = Now { instant: base, unix_ms: EPOCH_MS };
+        let now = Now { instant: base, unix_ms: begins_unix_ms };
         let agent = Agent::new(config, dice.seed(), ports.clone(), now, bindings);
         let callers: Vec<_> = (0u8..)
             .zip(&plan.callers)
@@ -215,11 +263,13 @@ impl World {
             peers: HashMap::new(),
             report: Report::default(),
             tell,
+            outside,
+            begins_unix_ms,
         }
     }
 
     fn moment(&self) -> Now {
-        Now { instant: self.base + self.now, unix_ms: EPOCH_MS + self.now.as_millis() as u64 }
+        Now { instant: self.base + self.now, unix_ms: self.begins_unix_ms + self.now.as_millis() as u64 }
     }
 
     fn tell(&mut self, line: impl FnOnce() -> String) {
@@ -251,6 +301,40 @@ impl World {
         }
     }
 
+    /// The outside sees this; afterwards the edge may be dead.
+    fn show(&mut self, moment: Moment<'_>) -> Result<(), String> {
+        let now = self.moment();
+        if self.outside.sees(now, moment)? == Fate::Dies {
+            self.report.killed_unix_ms = Some(now.unix_ms);
+        }
+        Ok(())
+    }
+
+    fn is_killed(&self) -> bool {
+        self.report.killed_unix_ms.is_some()
+    }
+
+    /// What was under way to the store and to the customer when the edge was killed, in the order of its beginning.
+    fn leave(&mut self) -> Result<(), String> {
+        if !self.is_killed() {
+            return Ok(());
+        }
+        self.tell(|| "the edge is killed".into());
+        let now = self.moment();
+        let mut left: Vec<_> = self.happenings.drain().collect();
+        left.sort_by_key(|(id, _)| *id);
+        for (_, happening) in left {
+            match happening {
+                Happening::Stored { write, .. } => self.outside.sees(now, Moment::WriteLeft(&write))?,
+                Happening::Bound { binding, .. } => self.outside.sees(now, Moment::BindingLeft(&binding))?,
+                Happening::Delivered { event, .. } => self.outside.sees(now, Moment::EventLeft(&event))?,
+                _ => continue,
+            };
+        }
+        Ok(())
+    }
+
+    /// Until nothing more happens, or the edge is killed.
     fn play(&mut self) -> Result<(), String> {
         for index in 0..self.callers.len() {
             self.after(Duration::from_millis(self.plan.callers[index].starts), Happening::Start(index));
@@ -281,6 +365,10 @@ impl World {
                 break;
             }
             self.now = self.now.max(at);
+            self.show(Moment::Between)?;
+            if self.is_killed() {
+                return Ok(());
+            }
             if wake.is_some_and(|wake| wake <= self.now) {
                 self.input(Input::Timeout)?;
             }
@@ -289,6 +377,9 @@ impl World {
                 && let Some(happening) = self.happenings.remove(&id)
             {
                 self.happen(happening)?;
+            }
+            if self.is_killed() {
+                return Ok(());
             }
             // Once nothing is up, the devices are taken away (they are kept alive for ever otherwise), and what still
             // lingers must end by itself.
@@ -355,9 +446,21 @@ impl World {
                 self.carry_out(who, address, doing);
             }
             Happening::Answer(input) => self.input(*input)?,
-            Happening::Stored(write, token) => {
-                self.watch.stored(&write)?;
+            Happening::Stored { write, token, fails } => {
+                self.show(Moment::Written { write: &write, fails })?;
+                if !fails {
+                    self.watch.stored(&write)?;
+                }
+                let result = if fails { Err(StoreError::Unavailable) } else { Ok(()) };
+                self.input(Input::Written { token, result })?;
+            }
+            Happening::Bound { binding, token } => {
+                self.show(Moment::Bound(&binding))?;
                 self.input(Input::Written { token, result: Ok(()) })?;
+            }
+            Happening::Delivered { event, token, accepted } => {
+                self.show(Moment::Delivered { event: &event, accepted })?;
+                self.input(Input::HandedOver { token, accepted })?;
             }
             Happening::Silence(ip) => {
                 let silent: Vec<MediaId> = self
@@ -389,10 +492,17 @@ impl World {
     }
 
     fn input(&mut self, input: Input) -> Result<(), String> {
+        if self.is_killed() {
+            return Ok(());
+        }
         let now = self.moment();
         self.watch.told(&input);
         self.agent.handle(now, input);
         while let Some(action) = self.agent.poll_action() {
+            self.show(Moment::Asked(&action))?;
+            if self.is_killed() {
+                return Ok(());
+            }
             self.watch.said(&action, self.now, now.unix_ms)?;
             self.act(action);
         }
@@ -439,16 +549,14 @@ impl World {
                 });
                 self.answer(2, Input::Number { token, result: Ok(entry) });
             }
-            Action::WriteBinding { token, .. } => self.answer(2, Input::Written { token, result: Ok(()) }),
+            Action::WriteBinding { token, binding } => {
+                self.after(Duration::from_millis(2), Happening::Bound { binding: Box::new(binding), token });
+            }
             Action::WriteCall { token, write } => {
                 self.tell(|| format!("write {write:?}"));
                 let delay = Duration::from_millis(self.dice.between(0, self.plan.store_delay));
-                if self.dice.chance(self.plan.store_fails) {
-                    let input = Input::Written { token, result: Err(StoreError::Unavailable) };
-                    self.after(delay, Happening::Answer(Box::new(input)));
-                } else {
-                    self.after(delay, Happening::Stored(Box::new(write), token));
-                }
+                let fails = self.dice.chance(self.plan.store_fails);
+                self.after(delay, Happening::Stored { write: Box::new(write), token, fails });
             }
             Action::Evaluate { token, request } => {
                 let plan = self.plan.document(&request.document.url);
@@ -463,7 +571,7 @@ impl World {
                 let accepted = !self.dice.chance(self.plan.handover_fails);
                 self.watch.handed_over(event.idempotency_key(), accepted);
                 let delay = self.dice.between(1, 2000);
-                self.answer(delay, Input::HandedOver { token, accepted });
+                self.after(Duration::from_millis(delay), Happening::Delivered { event, token, accepted });
             }
             Action::Media(media) => {
                 if let MediaAction::Peer { media, rtp: Some(rtp), .. } = &media {
