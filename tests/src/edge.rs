@@ -142,6 +142,15 @@ impl Edge {
         password
     }
 
+    /// Deletes every client, and with it its bindings: until then the edge keeps their flows alive with OPTIONS.
+    pub async fn delete_clients(&self) {
+        let clients = self.rest("GET", "/Clients.json?PageSize=1000", &[]).await;
+        for client in clients["clients"].as_array().expect("a list of clients") {
+            let sid = client["sid"].as_str().expect("a client's SID");
+            self.rest_any("DELETE", &format!("/Clients/{sid}.json"), &[]).await;
+        }
+    }
+
     /// Creates a number whose calls fetch `voice_url`.
     pub async fn create_number(&self, number: &str, voice_url: &str) -> Value {
         self.rest("POST", "/IncomingPhoneNumbers.json", &[("PhoneNumber", number), ("VoiceUrl", voice_url)]).await

@@ -313,7 +313,7 @@ pub fn free_port(ip: &str) -> u16 {
 }
 
 impl Phone {
-    /// Registers a login with digest from a free port and waits for the 200.
+    /// Registers a login for an hour, with digest, from a free port, and waits for the 200.
     pub async fn register(edge: &Edge, login: &str, password: &str) -> Phone {
         let phone = Phone {
             login: login.to_owned(),
@@ -322,7 +322,7 @@ impl Phone {
         };
         let register = |authorization: &str, cseq: u32| {
             format!(
-                "      REGISTER sip:ringfork.local SIP/2.0\n      Via: SIP/2.0/[transport] [local_ip]:[local_port];branch=[branch];rport\n      From: <sip:{login}@ringfork.local>;tag=r[call_number]\n      To: <sip:{login}@ringfork.local>\n      Call-ID: [call_id]\n      CSeq: {cseq} REGISTER\n      Contact: <sip:{login}@[local_ip]:[local_port]>\n      Expires: 600\n      Max-Forwards: 70\n{authorization}      Content-Length: 0\n"
+                "      REGISTER sip:ringfork.local SIP/2.0\n      Via: SIP/2.0/[transport] [local_ip]:[local_port];branch=[branch];rport\n      From: <sip:{login}@ringfork.local>;tag=r[call_number]\n      To: <sip:{login}@ringfork.local>\n      Call-ID: [call_id]\n      CSeq: {cseq} REGISTER\n      Contact: <sip:{login}@[local_ip]:[local_port]>\n      Expires: 3600\n      Max-Forwards: 70\n{authorization}      Content-Length: 0\n"
             )
         };
         let authorization = format!("      [authentication username={login} password={password}]\n");
@@ -354,13 +354,18 @@ impl Phone {
     }
 }
 
-/// Places `count` calls at `rate` a second from the trusted peer's address, keeping no messages: for long runs.
-pub fn load(edge: &Edge, called: &str, scenario: &Scenario, count: u32, rate: u32) -> Run {
+/// Places `count` calls at `rate` a second from the trusted peer's address, outliving calls that fail; `traced` keeps
+/// every message.
+pub fn load(edge: &Edge, called: &str, scenario: &Scenario, count: u32, rate: u32, traced: bool) -> Run {
     let port = free_port(crate::edge::PEER).to_string();
     let (target, count, rate) = (edge.sip.to_string(), count.to_string(), rate.to_string());
     let arguments =
         [&target, "-s", called, "-i", crate::edge::PEER, "-p", &port, "-mp", &media_port(), "-m", &count, "-r", &rate];
-    let more: Vec<&str> = LONG.into_iter().chain(["-recv_timeout", "60000", "-l", "10000"]).collect();
+    let more: Vec<&str> = LONG
+        .into_iter()
+        .chain(["-recv_timeout", "60000", "-l", "10000"])
+        .chain(traced.then_some("-trace_msg"))
+        .collect();
     Run::start_with(scenario, &arguments, &more)
 }
 

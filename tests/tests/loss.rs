@@ -48,23 +48,39 @@ async fn calls_survive_packet_loss_inside() {
             std::process::Command::new("nft").args(rule.split(' ')).status().expect("nftables is not installed");
         assert!(status.success(), "nft {rule}");
     }
-    let caller = load(&edge, "1000", &Scenario::new().call().finally("200").ack().pause(500).hang_up(), CALLS, 10);
+    let caller =
+        load(&edge, "1000", &Scenario::new().call().finally("200").ack().pause(500).hang_up(), CALLS, 10, true);
     let legs = (CALLS * DEVICES) as usize;
     // Losing five in a row delays a call by half a minute: two patiences are little more than what may happen.
     let over = async || (tally.lock().unwrap().state().0 >= legs).then_some(());
+    // Of a caller whose call never came through: each message that it sent and saw.
+    let unheard = |messages: &str| {
+        let messages: Vec<_> = messages.split("-----------------------------------------------").collect();
+        let call_id =
+            |message: &str| message.lines().find_map(|line| Some(line.strip_prefix("Call-ID:")?.trim().to_owned()));
+        let answered: std::collections::HashSet<_> = messages
+            .iter()
+            .filter(|message| message.contains("SIP/2.0 200") && message.contains("received"))
+            .filter_map(|message| call_id(message))
+            .collect();
+        let unheard = messages.iter().filter(|message| call_id(message).is_some_and(|id| !answered.contains(&id)));
+        unheard.copied().collect::<String>()
+    };
     let give_up = std::time::Instant::now() + ringfork_tests::PATIENCE * 3;
     while over().await.is_none() {
         let state = tally.lock().unwrap().state();
         assert!(
             std::time::Instant::now() < give_up,
-            "{} of {legs} legs over, {} open or wrong, {} calls, {} legs up",
+            "{} of {legs} legs over, {} open or wrong, {} calls, {} legs up; of callers without an answer: {}",
             state.0,
             state.1,
             edge.metric("ringfork_calls").await,
             edge.metric("ringfork_legs").await,
+            unheard(&caller.messages()),
         );
         tokio::time::sleep(std::time::Duration::from_millis(200)).await;
     }
+    let messages = caller.messages();
     let (code, errors) = caller.finish().await;
     let connected = {
         let tally = tally.lock().unwrap();
@@ -78,10 +94,16 @@ async fn calls_survive_packet_loss_inside() {
     let counters = String::from_utf8_lossy(&counters.stdout).into_owned();
     assert_eq!(counters.matches("packets 0 ").count(), 0, "nothing was dropped: {counters}");
     edge.settled().await;
+    edge.delete_clients().await;
     ringfork_tests::eventually("an empty transaction table", async || {
         (edge.metric("ringfork_transactions").await == 0.0).then_some(())
     })
     .await;
     drop(phones);
-    assert_eq!((connected, code), (CALLS as usize, Some(0)), "a caller was not connected: {errors}");
+    assert_eq!(
+        (connected, code),
+        (CALLS as usize, Some(0)),
+        "a caller was not connected: {errors}{}",
+        unheard(&messages)
+    );
 }

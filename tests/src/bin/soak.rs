@@ -14,6 +14,7 @@ const DEVICES: usize = 3;
 async fn main() {
     let mut arguments = std::env::args().skip(1).map(|text| text.parse::<u32>().expect("usage: soak CALLS RATE"));
     let (calls, rate) = (arguments.next().unwrap_or(20_000), arguments.next().unwrap_or(10));
+    assert!(calls / rate.max(1) < 3500, "the phones register for one hour: fewer calls, or more of them a second");
 
     let (base, tally) =
         Tally::start(r#"<Response><Dial><Client statusCallback="BASE/events">alice</Client></Dial></Response>"#).await;
@@ -32,7 +33,8 @@ async fn main() {
     }
 
     println!("{calls} calls to {DEVICES} devices at {rate}/s");
-    let caller = load(&edge, "1000", &Scenario::new().call().finally("200").ack().pause(200).hang_up(), calls, rate);
+    let caller =
+        load(&edge, "1000", &Scenario::new().call().finally("200").ack().pause(200).hang_up(), calls, rate, false);
     let start = Instant::now();
     let expected = (calls as usize) * DEVICES;
     let (mut after_tenth, mut highest) = (0.0, 0.0f64);
@@ -67,6 +69,7 @@ async fn main() {
     }
     let (code, errors) = caller.finish().await;
     edge.settled().await;
+    edge.delete_clients().await;
     // Finished transactions linger for half a minute (RFC 3261 timers); nothing may be left after it.
     ringfork_tests::eventually("an empty transaction table", async || {
         (edge.metric("ringfork_transactions").await == 0.0).then_some(())
