@@ -105,8 +105,6 @@ pub struct Setup {
     pub trunk: HashSet<SocketAddr>,
     /// Screening timeouts in seconds, by the mark that a noun puts on its INVITE.
     pub screens: HashMap<String, u32>,
-    /// Callers whose 200 may wait for the PRACK of our offer (RFC 3262 §5): control takes them for answered meanwhile.
-    pub deferred: HashSet<usize>,
     /// The store may be slower than the two seconds that a call waits for it: what is written can come after what it
     /// names (DESIGN "The split").
     pub slow_store: bool,
@@ -511,10 +509,6 @@ impl Watch {
         }
         let legs: Vec<_> = self.legs.values().filter(|leg| (leg.call, leg.dial) == (index, dial)).collect();
         let ends: Vec<_> = legs.iter().filter_map(|leg| leg.ended).collect();
-        // Known weakness: while the 200 waits for a PRACK, control takes the Dial for bridged.
-        if self.setup.deferred.contains(&index) && !answered && call.accepted.contains(&dial) {
-            return Ok(());
-        }
         // The last write of a leg may wait for its former one: then its end is not known here yet.
         if ends.len() < legs.len() {
             return Ok(());

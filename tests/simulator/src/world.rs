@@ -241,9 +241,6 @@ impl<'a> World<'a> {
             phones: phones.iter().map(|phone| phone.address).collect(),
             trunk,
             screens: screens.collect(),
-            deferred: (0..plan.callers.len())
-                .filter(|index| plan.callers[*index].offerless && plan.callers[*index].reliable)
-                .collect(),
             slow_store: plan.store_fails > 0.0 || plan.store_delay > 1000,
         });
         World {

@@ -372,7 +372,6 @@ impl<P: Ports> Agent<P> {
             again: None,
             expires,
             answer: None,
-            answered: false,
             cancelled: false,
             request: request.clone(),
         };
@@ -402,7 +401,7 @@ impl<P: Ports> Agent<P> {
             }
             Some(Invited::Call(call)) => {
                 if let Some(call) = self.calls.get_mut(call) {
-                    call.caller_gave_up(&mut self.core);
+                    call.caller_gave_up();
                 }
                 self.pump(call);
             }

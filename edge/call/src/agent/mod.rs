@@ -475,7 +475,7 @@ impl<P: Ports> Agent<P> {
                 self.tell(key, CallInput::Timeout);
             }
             Timer::Ring(key) => self.with_call(key, |call, core| call.ring(core)),
-            Timer::CallerExpires(key) => self.with_call(key, |call, core| call.caller_gave_up(core)),
+            Timer::CallerExpires(key) => self.with_call(key, |call, _| call.caller_gave_up()),
             Timer::Reliable(key) => self.with_call(key, |call, core| call.repeat_reliable(core)),
             Timer::Unacked(key, party) => self.with_call(key, |call, core| call.on_unacked(core, party)),
             Timer::Session(key, party) => self.with_call(key, |call, core| call.on_session_timer(core, party)),

@@ -76,6 +76,8 @@ enum Doing {
     Dialing(Race),
     /// The write of the acceptance: before the caller's 200.
     Accepting { gate: Gate, until: Instant, won: Won },
+    /// The caller's 200: signalling holds it back while the caller owes a PRACK.
+    Answering(Won),
     /// Caller and leg talk, at most until then.
     Bridged { until: Instant, won: Won },
     /// Nothing: no verb will run any more.
@@ -153,7 +155,7 @@ impl Call {
             | Doing::Accepting { until, .. }
             | Doing::Bridged { until, .. } => Some(*until),
             Doing::Dialing(race) => race.next_timeout(),
-            Doing::Fetching(_) | Doing::Finding { .. } | Doing::Nothing => None,
+            Doing::Fetching(_) | Doing::Finding { .. } | Doing::Answering(_) | Doing::Nothing => None,
         };
         doing.into_iter().chain(self.desk.journal.next_timeout()).min()
     }
@@ -168,6 +170,7 @@ impl Call {
         match input {
             CallInput::CallerCancelled => self.caller_left(now, CallStatus::Canceled),
             CallInput::CallerHungUp => self.caller_left(now, CallStatus::Completed),
+            CallInput::CallerAnswered => self.caller_answered(now),
             CallInput::LegProvisional { leg, code } => self.leg_provisional(now, leg, code),
             CallInput::LegAnswered { leg } => self.leg_answered(now, leg),
             CallInput::LegUnusable { leg } | CallInput::LegUndeliverable { leg } => {
@@ -340,7 +343,7 @@ impl Call {
                 let stand = race.gone(now, leg, unanswered, &mut self.desk);
                 self.stand(now, stand);
             }
-            Doing::Accepting { won, .. } | Doing::Bridged { won, .. } if won.leg() == leg => {
+            Doing::Accepting { won, .. } | Doing::Answering(won) | Doing::Bridged { won, .. } if won.leg() == leg => {
                 let over = won.gone(now, &mut self.desk);
                 self.after_dial(now, &over);
             }
@@ -385,13 +388,25 @@ impl Call {
         }
     }
 
-    fn bridge(&mut self, now: Now, mut won: Won) {
-        let leg = won.leg();
-        self.silence();
-        if self.caller.answer(now) {
-            self.desk.out.push(CallOutput::AnswerWith { leg });
+    /// The caller gets its 200. The leg is bridged once that has left (RCML.md 1.5).
+    fn answer(&mut self, won: Won) {
+        self.desk.out.push(CallOutput::AnswerWith { leg: won.leg() });
+        self.doing = Doing::Answering(won);
+    }
+
+    fn caller_answered(&mut self, now: Now) {
+        match std::mem::replace(&mut self.doing, Doing::Nothing) {
+            Doing::Answering(won) => {
+                self.caller.answer(now);
+                self.bridge(now, won);
+            }
+            other => self.doing = other,
         }
-        self.desk.out.push(CallOutput::Bridge { leg });
+    }
+
+    fn bridge(&mut self, now: Now, mut won: Won) {
+        self.silence();
+        self.desk.out.push(CallOutput::Bridge { leg: won.leg() });
         let until = won.bridge(now);
         self.doing = Doing::Bridged { until, won };
     }
@@ -428,7 +443,9 @@ impl Call {
             Doing::Finding { dial, .. } => Some(Over::without_legs(*dial)),
             Doing::Naming { plan, .. } => Some(plan.drop_all()),
             Doing::Dialing(race) => Some(race.abandon(now, &mut self.desk)),
-            Doing::Accepting { won, .. } | Doing::Bridged { won, .. } => Some(won.stop(now, &mut self.desk)),
+            Doing::Accepting { won, .. } | Doing::Answering(won) | Doing::Bridged { won, .. } => {
+                Some(won.stop(now, &mut self.desk))
+            }
             Doing::Fetching(_) | Doing::Pausing(_) | Doing::Nothing => None,
         };
         self.tone = false;
@@ -466,7 +483,7 @@ impl Call {
     fn gate_open(&mut self, now: Now, open: Gate) {
         match std::mem::replace(&mut self.doing, Doing::Nothing) {
             Doing::Naming { gate, plan, .. } if gate == open => self.launch(now, plan),
-            Doing::Accepting { gate, won, .. } if gate == open => self.bridge(now, won),
+            Doing::Accepting { gate, won, .. } if gate == open => self.answer(won),
             other => self.doing = other,
         }
     }
@@ -487,7 +504,7 @@ impl Call {
             }
             Doing::Accepting { until, won, .. } if until <= now.instant => {
                 self.write_is_late("acceptance");
-                self.bridge(now, won);
+                self.answer(won);
             }
             Doing::Bridged { until, won } if until <= now.instant => {
                 let over = won.stop(now, &mut self.desk);
@@ -506,7 +523,7 @@ impl Call {
         let mut silent = Vec::new();
         match std::mem::replace(&mut self.doing, Doing::Nothing) {
             Doing::Dialing(race) => silent = race.commands_to_end(),
-            Doing::Accepting { won, .. } | Doing::Bridged { won, .. } => {
+            Doing::Accepting { won, .. } | Doing::Answering(won) | Doing::Bridged { won, .. } => {
                 silent.push(CallOutput::Bye { leg: won.leg() });
             }
             Doing::Fetching(_) | Doing::Pausing(_) | Doing::Finding { .. } | Doing::Naming { .. } | Doing::Nothing => {}

@@ -56,13 +56,11 @@ impl Caller {
         }
     }
 
-    /// Its 200 leaves now. False if it was answered before.
-    pub(super) fn answer(&mut self, now: Now) -> bool {
-        let unanswered = matches!(self, Caller::Unanswered { .. });
-        if unanswered {
+    /// Its 200 has left.
+    pub(super) fn answer(&mut self, now: Now) {
+        if matches!(self, Caller::Unanswered { .. }) {
             *self = Caller::Answered { unix_ms: now.unix_ms };
         }
-        unanswered
     }
 
     /// We end it: refused with this code where unanswered, else BYE. Returns its final status, unless it was gone.

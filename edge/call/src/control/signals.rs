@@ -54,6 +54,9 @@ pub enum CallInput {
     CallerCancelled,
     /// BYE, or the caller was lost: no ACK, session expired, silent media, no usable answer in the ACK.
     CallerHungUp,
+    /// The 200 that [`CallOutput::AnswerWith`] asked for has left: at once, or after the PRACK that it waits for
+    /// (RFC 3262 §3).
+    CallerAnswered,
     /// A 18x of a leg: every one is reported.
     LegProvisional { leg: LegId, code: u16 },
     /// 2xx with usable audio. Already ACKed (an offerless caller's exchange is signalling's matter).
@@ -88,6 +91,7 @@ pub enum CallOutput {
     /// Final refusal of the caller's INVITE; 487 after its CANCEL.
     Refuse { code: u16 },
     /// Answer the caller's INVITE with 200, its media joined with this accepted leg's. Only for an unanswered caller.
+    /// `CallerAnswered` says that it was done. Taken back by `Bye` or `LegHungUp` of this leg before that.
     AnswerWith { leg: LegId },
     /// Answer the caller's INVITE with 200 for media of our own (Say, Play, Gather, Record).
     AnswerAlone,
@@ -102,7 +106,7 @@ pub enum CallOutput {
     /// End a leg that has answered.
     Bye { leg: LegId },
     /// Join caller and leg: media relayed both ways, re-INVITE, UPDATE and INFO passed on from now on.
-    /// Follows `AnswerWith`, or comes alone when the caller was answered before.
+    /// Follows `CallerAnswered`, or comes alone when the caller was answered before.
     Bridge { leg: LegId },
     /// An already answered caller hears a ringing tone, or no longer.
     RingingTone { on: bool },

@@ -43,8 +43,6 @@ pub struct Ringing {
     pub expires: Option<TimerId>,
     /// The answer waits for the PRACK of a response with our offer (RFC 3262 §3).
     pub answer: Option<LegId>,
-    /// Control has answered.
-    pub answered: bool,
     /// Control was told that the caller gave up: nothing but a refusal is possible.
     pub cancelled: bool,
 }
@@ -135,13 +133,10 @@ impl Call {
         }
     }
 
-    /// CANCEL, the INVITE's Expires, or BYE before the answer: control decides, and refuses with 487. Where control has
-    /// answered already and the 200 waits for a PRACK, the refusal is ours: what comes before our 200 wins (RCML.md 1.5).
-    pub fn caller_gave_up<P: Ports>(&mut self, core: &mut Core<P>) {
+    /// CANCEL, the INVITE's Expires, or BYE before the answer: control decides, and refuses with 487. A 200 that waits
+    /// for a PRACK then leaves no more: what comes before it wins (RCML.md 1.5).
+    pub fn caller_gave_up(&mut self) {
         let Some(ringing) = &mut self.caller.ringing else { return };
-        if ringing.answered {
-            return self.give_up(core, 487);
-        }
         if !ringing.cancelled {
             ringing.cancelled = true;
             self.tell(CallInput::CallerCancelled);
@@ -151,11 +146,9 @@ impl Call {
     /// The caller's INVITE cannot be answered for a reason of its own: it gets this code, control hears that it is gone.
     fn give_up<P: Ports>(&mut self, core: &mut Core<P>, code: u16) {
         let Some(ringing) = &self.caller.ringing else { return };
-        let (answered, cancelled) = (ringing.answered, ringing.cancelled);
+        let cancelled = ringing.cancelled;
         self.refuse_caller(core, code, None);
-        if answered {
-            self.lost(core, Party::Caller);
-        } else if !cancelled {
+        if !cancelled {
             self.tell(CallInput::CallerCancelled);
         }
     }
@@ -179,7 +172,6 @@ impl Call {
     pub fn answer_with<P: Ports>(&mut self, core: &mut Core<P>, leg: LegId) {
         let terms = self.session(Party::Leg(leg)).and_then(|leg| leg.sdp.remote_terms());
         let Some(ringing) = &mut self.caller.ringing else { return };
-        ringing.answered = true;
         let Some(terms) = terms else { return self.give_up(core, 500) };
         if ringing.unpracked.as_ref().is_some_and(|unpracked| unpracked.offered) {
             ringing.answer = Some(leg);
@@ -190,9 +182,6 @@ impl Call {
 
     /// 200 for media of our own.
     pub fn answer_alone<P: Ports>(&mut self, core: &mut Core<P>) {
-        if let Some(ringing) = &mut self.caller.ringing {
-            ringing.answered = true;
-        }
         self.answer(core, Terms::standard());
     }
 
@@ -224,6 +213,15 @@ impl Call {
         session.send_success(core, &ringing.request, response, offered);
         if session.sdp.is_agreed() {
             session.show_media(core);
+        }
+        // Before whatever else control has not heard yet: the 200 came first.
+        self.inbox.push_front(CallInput::CallerAnswered);
+    }
+
+    /// A leg is over: an answer with its media is no more to be had.
+    pub fn take_answer_back(&mut self, leg: LegId) {
+        if let Some(ringing) = &mut self.caller.ringing {
+            ringing.answer.take_if(|waiting| *waiting == leg);
         }
     }
 

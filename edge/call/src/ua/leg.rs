@@ -384,6 +384,7 @@ impl Call {
         if self.bridge == Some(leg) {
             self.unbridge(core);
         }
+        self.take_answer_back(leg);
         if let Some(session) = self.session_mut(Party::Leg(leg)) {
             session.hang_up(core);
         }

@@ -102,6 +102,9 @@ impl Call {
         if self.other(party).is_some() {
             self.unbridge(core);
         }
+        if let Party::Leg(leg) = party {
+            self.take_answer_back(leg);
+        }
         self.tell(match party {
             Party::Caller => CallInput::CallerHungUp,
             Party::Leg(leg) => CallInput::LegHungUp { leg },

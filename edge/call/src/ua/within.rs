@@ -65,7 +65,7 @@ impl Call {
         core.refuse(request, 200);
         // RFC 3261 §15: a caller may end its early dialog so; the INVITE then gets its 487.
         if party == Party::Caller && self.caller.ringing.is_some() {
-            return self.caller_gave_up(core);
+            return self.caller_gave_up();
         }
         let Some(session) = self.session_mut(party) else { return };
         let was_live = session.phase == Phase::Live;

@@ -256,6 +256,26 @@ fn reliable_ringing_with_our_offer() {
     finish(net, &caller, &ok);
 }
 
+/// RCML.md 1.5: an accepted leg that hangs up while our 200 waits for the PRACK was not bridged: the caller gets no 200.
+#[test]
+fn a_leg_that_is_gone_before_the_prack() {
+    let (mut net, caller, phones) = setup(&["bob"]);
+    let bob = &phones[0];
+    net.send(&caller, caller.invite("100", "c1", 1, "Require: 100rel\r\n", ""));
+    let invite = net.take_method(bob, Method::Invite);
+    net.send(bob, bob.respond(&invite, 180, "p1", ""));
+    let ringing = net.take_code(&caller, 180);
+    net.send(bob, bob.respond(&invite, 200, "p1", &sdp(bob, "sendrecv")));
+    net.send(bob, bob.request_back("BYE", 1, &invite, "p1", "", ""));
+    assert!(!net.media.iter().any(|action| matches!(action, MediaAction::Bridge { .. })));
+    // The document ends with its Dial: 480.
+    net.take_code(&caller, 480);
+    let rack = format!("RAck: {} 1 INVITE\r\n", ringing.rseq().unwrap());
+    net.send(&caller, caller.request("PRACK", 2, &ringing, &rack, &sdp(&caller, "sendrecv")));
+    assert!(!net.sent.iter().any(|(to, message)| *to == caller.address && message.status() == Some(200)));
+    net.assert_clean();
+}
+
 /// RFC 3262 §3: no PRACK in 64*T1 refuses the INVITE.
 #[test]
 fn no_prack() {

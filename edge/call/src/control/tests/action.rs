@@ -180,3 +180,56 @@ fn no_action_document_ends_the_call() {
     t.says("hang up");
     assert_eq!(t.final_status(), "completed");
 }
+
+/// RCML.md 1.5: bridged is accepted and our 200 sent: the bridged time counts from the 200, not from the acceptance.
+#[test]
+fn the_dial_is_bridged_when_our_200_leaves() {
+    let mut t = with_action([client("bob")]).document(ACTION, vec![]).start();
+    t.hold_answer = true;
+    t.answers(0);
+    t.says("invite 0, invite 1, ring, cancel 1 elsewhere, answer 0");
+    t.pass_seconds(5);
+    t.answer_leaves();
+    t.says("bridge 0");
+    t.pass_seconds(3);
+    t.hangs_up(0);
+    let parameters = &t.request(ACTION).parameters;
+    assert_eq!(t.dial_status(), "completed");
+    assert_eq!(parameter(parameters, "DialCallDuration"), "3");
+    assert_eq!(parameter(parameters, "CallStatus"), "in-progress");
+}
+
+/// RCML.md 1.5: an accepted leg that hangs up before our 200 was not bridged: it ended completed, and the Dial goes on
+/// without a bridge.
+#[test]
+fn a_leg_gone_before_our_200_was_not_bridged() {
+    let mut t = with_action([client("eve")]).document(ACTION, vec![]).start();
+    t.hold_answer = true;
+    t.answers(0);
+    t.skip();
+    t.pass_seconds(2);
+    t.hangs_up(0);
+    t.says("refuse 480");
+    assert_eq!(t.leg_events(0).last().unwrap(), "Completed completed");
+    assert_eq!(t.dial_status(), "no-answer");
+    let parameters = &t.request(ACTION).parameters;
+    assert_eq!(parameter(parameters, "DialCallDuration"), "0");
+    assert_eq!(parameter(parameters, "CallStatus"), "ringing");
+    t.answer_leaves();
+    t.says("");
+    assert_eq!(t.final_status(), "no-answer");
+}
+
+/// RCML.md 1.5: a CANCEL before our 200 wins: 487, and the accepted leg gets BYE and ends completed.
+#[test]
+fn a_cancel_before_our_200_wins() {
+    let mut t = with_action([client("eve")]).start();
+    t.hold_answer = true;
+    t.answers(0);
+    t.skip();
+    t.cancels();
+    t.says("refuse 487, bye 0");
+    assert_eq!(t.leg_events(0).last().unwrap(), "Completed completed");
+    assert_eq!(t.dial_status(), "canceled");
+    assert_eq!(t.final_status(), "canceled");
+}

@@ -82,6 +82,8 @@ pub struct Bench {
     pub held_documents: Vec<(Ticket, evaluation::Request)>,
     pub held_bindings: Vec<(Ticket, Vec<String>)>,
     pub hold_bindings: bool,
+    /// The caller's 200 waits for a PRACK.
+    pub hold_answer: bool,
     said: Vec<String>,
     pub invites: Vec<Invite>,
     pub requests: Vec<evaluation::Request>,
@@ -184,6 +186,7 @@ impl Setup {
             held_documents: vec![],
             held_bindings: vec![],
             hold_bindings: self.hold_bindings,
+            hold_answer: false,
             said: vec![],
             invites: vec![],
             requests: vec![],
@@ -339,7 +342,12 @@ impl Bench {
         match output {
             CallOutput::Ring => self.say("ring"),
             CallOutput::Refuse { code } => self.say(format!("refuse {code}")),
-            CallOutput::AnswerWith { leg } => self.say(format!("answer {}", leg.0)),
+            CallOutput::AnswerWith { leg } => {
+                self.say(format!("answer {}", leg.0));
+                if !self.hold_answer {
+                    answers.push_front(Answer::Input(CallInput::CallerAnswered));
+                }
+            }
             CallOutput::AnswerAlone => self.say("answer"),
             CallOutput::HangUp => self.say("hang up"),
             CallOutput::Invite(invite) => {
@@ -390,6 +398,11 @@ impl Bench {
             CallOutput::Count { metric, .. } => self.counts.push(metric),
             CallOutput::Finished => self.finished = true,
         }
+    }
+
+    /// The 200 that was held leaves.
+    pub fn answer_leaves(&mut self) {
+        self.input(CallInput::CallerAnswered);
     }
 
     fn say(&mut self, text: impl Into<String>) {

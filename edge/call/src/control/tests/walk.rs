@@ -63,6 +63,8 @@ struct World {
     named: BTreeSet<CallSid>,
     /// The call said that it goes on without this write.
     late: Option<&'static str>,
+    /// The 200 that signalling was asked for waits for a PRACK.
+    answering: Option<LegId>,
     bridged: Option<LegId>,
     /// The bridged leg ended with this input.
     bridge_ended: bool,
@@ -124,6 +126,7 @@ impl World {
             legs: vec![],
             named: BTreeSet::new(),
             late: None,
+            answering: None,
             bridged: None,
             bridge_ended: false,
             acceptance_written: None,
@@ -217,6 +220,10 @@ impl World {
 
     /// Something that can happen now, or that cannot.
     fn something(&mut self) {
+        // Most callers owe no PRACK: their 200 leaves at once.
+        if self.answering.is_some() && self.chance(0.6) {
+            return self.input(CallInput::CallerAnswered);
+        }
         match self.pick(100) {
             0..40 => self.answer_something(),
             40..55 => self.pass_some_time(),
@@ -370,6 +377,10 @@ impl World {
         let at = self.now.instant.duration_since(self.start);
         self.trace.iter_mut().for_each(|trace| trace.push(format!("{at:?} < {input:?}")));
         match input {
+            CallInput::CallerAnswered => {
+                assert!(self.answering.take().is_some() && self.caller == Party::Unanswered, "{}", self.story());
+                self.caller = Party::Answered;
+            }
             CallInput::LegProvisional { leg, code: 180 | 183 } => self.live(leg, |leg| leg.rang |= !leg.answered),
             CallInput::LegAnswered { leg } => self.live(leg, |leg| leg.answered = true),
             CallInput::LegRefused { leg, code } => self.live(leg, |leg| {
@@ -384,6 +395,7 @@ impl World {
             }
             CallInput::LegHungUp { leg } => {
                 self.live(leg, |leg| leg.over = Some("completed"));
+                self.answering.take_if(|waiting| *waiting == leg);
                 if self.bridged == Some(leg) {
                     (self.bridged, self.bridge_ended) = (None, true);
                 }
@@ -451,7 +463,7 @@ impl World {
             CallOutput::AnswerAlone => panic!("no verb needs media yet"),
             CallOutput::AnswerWith { leg } => {
                 assert_eq!(self.caller, Party::Unanswered, "{}", story(self));
-                self.caller = Party::Answered;
+                self.answering = Some(leg);
                 let goes_on = self.late == Some("acceptance");
                 let accepted = self.legs[usize::from(leg.0)].sid;
                 assert!(
@@ -459,7 +471,6 @@ impl World {
                     "the acceptance goes first\n{}",
                     story(self)
                 );
-                self.accepted += 1;
                 assert!(self.legs[usize::from(leg.0)].answered);
             }
             CallOutput::Bridge { leg } => {
@@ -470,6 +481,7 @@ impl World {
                 let live = self.legs.iter().filter(|leg| leg.over.is_none()).count();
                 assert_eq!(live, 1, "all others are over\n{}", story(self));
                 assert!(!self.tone);
+                self.accepted += 1;
                 self.bridged = Some(leg);
             }
             CallOutput::RingingTone { on } => {
@@ -491,6 +503,7 @@ impl World {
                 assert!(state.over.is_none(), "a command for an ended leg\n{}", self.story());
                 assert_eq!(state.answered, bye, "{}", self.story());
                 self.legs[usize::from(leg.0)].over = Some(if bye { "completed" } else { "no-answer" });
+                self.answering.take_if(|waiting| *waiting == leg);
                 if self.bridged == Some(leg) {
                     (self.bridged, self.bridge_ended) = (None, true);
                 }
