@@ -108,6 +108,13 @@ pub enum Input {
     ApplicationChanged,
     /// Neither RTP nor RTCP from this party for [`AgentConfig::media_timeout`](crate::agent::AgentConfig::media_timeout), as the media shell saw it.
     MediaSilent { media: MediaId },
+    /// An attended, unbridged party pressed a key (RFC 4733; those by SIP INFO are the core's own): `0`-`9`, `*`, `#`,
+    /// `A`-`D`, once per press.
+    Digit { media: MediaId, key: char },
+    /// Answer to [`MediaAction::Play`]: heard to its end, or why not.
+    Played { media: MediaId, play: PlayId, result: Result<(), PlayError> },
+    /// Answer to [`MediaAction::Record`]: whole seconds recorded, rounded down.
+    Recorded { recording: RecordingSid, seconds: u32, end: RecordingEnd },
     /// Whether the lease is held: without it new calls get 503 (DESIGN "The split").
     Lease { held: bool },
     /// SIGTERM: refuse new calls, finish those that are up.
@@ -207,10 +214,95 @@ pub enum MediaAction {
     },
     /// No longer relay from and to it.
     Unbridge { media: MediaId },
+    /// From now on the party hears us whenever it is not bridged: one continuous stream (one SSRC, gap-free sequence and
+    /// timestamps, also over a bridge and after it), silence where nothing plays, and its keys are reported
+    /// ([`Input::Digit`]). Sent when we answer a caller ourselves, and when a leg in screening has answered.
+    Attend { media: MediaId },
+    /// Play this to an attended party, in place of what played. `loops` 0: until stopped. Answered once by
+    /// [`Input::Played`], unless [`MediaAction::Stop`], another `Play` or `Close` came before.
+    Play { media: MediaId, play: PlayId, sound: Sound, loops: u32 },
+    /// Silence in place of what plays; nothing is reported of it.
+    Stop { media: MediaId },
+    /// A sound that is likely to be played soon on this call: fetch or speak it now.
+    Prepare { sound: Sound },
+    /// Send a key to the party as RFC 4733 says: one that came by SIP INFO from a party whose other side takes none.
+    Key { media: MediaId, key: char },
+    /// Write what this party says (and, with `other`, what that one says, mixed) into a WAV file from now on.
+    /// Answered once by [`Input::Recorded`].
+    Record { recording: RecordingSid, call: CallSid, media: MediaId, other: Option<MediaId>, limits: RecordingLimits },
+    /// The recording ends here.
+    StopRecording { recording: RecordingSid },
     /// Send a ringing tone, or stop it.
     RingingTone { media: MediaId, on: bool },
     /// Release the port pair.
     Close { media: MediaId, port: u16 },
+}
+
+/// One `Play`, never used twice.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct PlayId(pub u64);
+
+/// Something to be heard.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum Sound {
+    /// `<Say>`: through the speech port.
+    Speech {
+        /// Plain text.
+        text: Arc<str>,
+        /// As written; `None`: the port's own for the language.
+        voice: Option<Arc<str>>,
+        /// As written (RCML.md part 2; default `en`).
+        language: Arc<str>,
+    },
+    /// `<Play>`, `dialMusic`: a WAV or MP3 by URL, fetched and signed as RCML.md 3.2 and 3.3 say.
+    File {
+        /// Absolute URL.
+        url: Arc<str>,
+    },
+    /// What is heard before a recording: 1000 Hz for half a second.
+    Beep,
+}
+
+/// Why a sound was not heard to its end.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PlayError {
+    /// One line that names the fix, for the call's Notifications.
+    pub reason: String,
+    /// It could not be fetched (11200 family) rather than read or spoken (12400).
+    pub fetch: bool,
+}
+
+/// `RE` and 32 lower-case hex digits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct RecordingSid(pub [u8; 16]);
+
+impl std::fmt::Display for RecordingSid {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("RE")?;
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+/// When a recording ends by itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RecordingLimits {
+    /// Whole seconds.
+    pub max_seconds: u32,
+    /// Whole seconds of silence after which it ends; `None`: silence does not end it.
+    pub silence_seconds: Option<u32>,
+}
+
+/// What ended a recording.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RecordingEnd {
+    /// [`MediaAction::StopRecording`] or the session's close.
+    Stopped,
+    /// [`RecordingLimits::silence_seconds`]; the silence is not part of the duration.
+    Silence,
+    /// [`RecordingLimits::max_seconds`].
+    Full,
+    /// The disk, mostly: what was written before is kept. The call goes on.
+    Failed,
 }
 
 /// Port pairs for media, lent by the shell (which binds them) or by the simulator (which counts them).

@@ -97,6 +97,14 @@ impl Media {
                     self.tell(Command::Tone { media, on });
                 }
             }
+            // Nothing asks for these yet.
+            MediaAction::Attend { .. }
+            | MediaAction::Play { .. }
+            | MediaAction::Stop { .. }
+            | MediaAction::Prepare { .. }
+            | MediaAction::Key { .. }
+            | MediaAction::Record { .. }
+            | MediaAction::StopRecording { .. } => {}
             MediaAction::Close { media, .. } => {
                 if self.sessions.remove(&media).is_some_and(|session| session.awake) {
                     self.tell(Command::Close { media });

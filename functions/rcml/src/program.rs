@@ -59,6 +59,67 @@ pub enum Step {
     Hangup,
 }
 
+/// Something said or played: a verb of its own, or within a Gather.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "kebab-case")]
+pub enum Prompt {
+    /// `<Say>`.
+    Say {
+        /// What is said, trimmed; not empty.
+        text: String,
+        /// As written.
+        voice: Option<String>,
+        /// As written (default `en`).
+        language: String,
+        /// How often; 0: until hung up.
+        loops: u32,
+    },
+    /// `<Play>`.
+    Play {
+        /// Absolute URL of a WAV or MP3.
+        url: String,
+        /// How often; 0: until hung up.
+        loops: u32,
+    },
+    /// `<Pause>` between the prompts of a Gather.
+    Pause {
+        /// Whole seconds, at least 1.
+        seconds: u32,
+    },
+}
+
+/// `<Gather>`: keys of the caller, or of the leg in screening.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Gather {
+    /// Asked with `Digits` (default: the document that holds it).
+    pub action: DocumentRef,
+    /// Heard until the first key.
+    pub prompts: Vec<Prompt>,
+    /// Whole seconds without a key after the prompts, or after the last key.
+    pub timeout: u32,
+    /// The key that ends the entry and is no part of it; `None`: no key does.
+    pub finish_on_key: Option<char>,
+    /// So many keys end the entry.
+    pub num_digits: Option<u32>,
+    /// Ask `action` also where no key was pressed.
+    pub action_on_empty_result: bool,
+}
+
+/// `<Record>`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Record {
+    /// Asked with the recording (default: the document that holds it).
+    pub action: DocumentRef,
+    /// Whole seconds of silence that end it.
+    pub timeout: u32,
+    /// Keys that end it.
+    pub finish_on_key: String,
+    /// Whole seconds.
+    pub max_length: u32,
+    /// A beep comes first.
+    pub play_beep: bool,
+}
+
 /// `<Reject reason>`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]

@@ -208,6 +208,8 @@ impl<P: Ports> Agent<P> {
                 self.numbers.retain(|_, _| false);
             }
             Input::MediaSilent { media } => self.on_silence(media),
+            // Nothing has asked for these yet.
+            Input::Digit { .. } | Input::Played { .. } | Input::Recorded { .. } => {}
             Input::Lease { held } => self.lease = held,
             Input::Drain => self.draining = true,
             Input::Timeout => {
