@@ -1,6 +1,6 @@
 //! What every part of the agent works with: time, entropy, transactions, timers, tables, and the queue of actions.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
@@ -101,6 +101,8 @@ pub enum Timer {
     Session(Key, Party),
     /// A re-INVITE of ours has no final response.
     Outgoing(Key, Party),
+    /// A party's stream has ended and it has not come back.
+    Adrift(Key, Party),
     /// The wait after 491 (RFC 3261 §14.1).
     Glare(Key, Party),
     /// A trunk's target gave no response at all.
@@ -141,6 +143,10 @@ pub struct Core<P> {
     /// Dialogs by our tag.
     pub dialogs: HashMap<u64, (Key, Party)>,
     pub streams: super::hop::Streams,
+    /// Every stream that is up, by number, since a stream's end is told by number alone.
+    pub connections: HashMap<u64, Flow>,
+    /// Clients in a dialog that are reached over a stream, by its number.
+    pub on_streams: BTreeSet<(u64, Key, Party)>,
     /// Requests that could not be sent; their owners are told before the input is done with.
     pub failed: super::hop::Failed,
     /// Legs whose INVITE is under way.
@@ -176,6 +182,8 @@ impl<P: Ports> Core<P> {
             pending: HashMap::new(),
             dialogs: HashMap::new(),
             streams: super::hop::Streams::default(),
+            connections: HashMap::new(),
+            on_streams: BTreeSet::new(),
             failed: super::hop::Failed::default(),
             legs: 0,
             bindings: Bindings::new(capacity),
@@ -184,6 +192,14 @@ impl<P: Ports> Core<P> {
             next_token: 0,
             next_media: 0,
             next_serial: 0,
+        }
+    }
+
+    /// Whether something can be sent over it: a stream that is up, or a datagram.
+    pub fn is_open(&self, flow: Flow) -> bool {
+        match flow {
+            Flow::Udp { .. } => true,
+            Flow::Tcp { connection, .. } => self.connections.contains_key(&connection),
         }
     }
 

@@ -97,7 +97,11 @@ impl<P: Ports> Core<P> {
     /// Sends a request within a dialog. One that cannot be sent comes back in [`Core::failed`].
     pub fn send_routed(&mut self, route: Route, next_hop: &str, deferred: Deferred) {
         if route == Route::Flow {
-            return self.send_deferred(deferred.flow, deferred);
+            return if self.is_open(deferred.flow) {
+                self.send_deferred(deferred.flow, deferred)
+            } else {
+                self.fail(deferred)
+            };
         }
         let Ok(uri) = Uri::parse(next_hop) else { return self.fail(deferred) };
         let tcp = wants_tcp(&uri, deferred.flow.is_reliable());
@@ -124,8 +128,12 @@ impl<P: Ports> Core<P> {
     }
 
     fn send_to(&mut self, target: ResolvedTarget, deferred: Deferred) {
-        // A stream that the dialog began on serves as long as it leads there.
-        if target.tcp && deferred.flow.is_reliable() && deferred.flow.remote().ip() == target.address.ip() {
+        // A stream that the dialog began on serves as long as it is up and leads there.
+        if target.tcp
+            && deferred.flow.is_reliable()
+            && self.is_open(deferred.flow)
+            && deferred.flow.remote().ip() == target.address.ip()
+        {
             return self.send_deferred(deferred.flow, deferred);
         }
         let prefer = match deferred.flow {

@@ -328,6 +328,11 @@ impl<P: Ports> Agent<P> {
     fn place(&mut self, mut waiting: Waiting, called: String, reaches: Reaches) {
         self.try_once(&mut waiting);
         let Waiting { request, client, .. } = waiting;
+        // Its connection ended while the directory was asked: nobody can be answered.
+        if !self.core.is_open(request.flow) {
+            self.core.invites.remove(&request.key);
+            return;
+        }
         let message = &request.message;
         let offer = match message.body().is_empty() {
             true => None,
@@ -360,6 +365,14 @@ impl<P: Ports> Agent<P> {
         let sdp = self.core.new_sdp(request.flow, port);
         let mut session = Session::new(key, Party::Caller, dialog, request.flow, route, sdp);
         session.media = media;
+        if request.flow.is_reliable()
+            && let Some(client) = &client
+        {
+            let mut own = self.core.bindings.of_flow(&request.flow);
+            let binding = own.find(|binding| binding.aor() == client.login);
+            session.home = binding.map(|binding| Box::new((client.login.clone(), binding.key().to_owned())));
+        }
+        session.watch_flow(&mut self.core);
         session.learn(message);
         let mut expires = None;
         if let Some(seconds) = message.expires().filter(|seconds| *seconds > 0) {

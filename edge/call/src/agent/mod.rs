@@ -43,7 +43,7 @@ use ringfork_sip::transaction::{ClientKey, TransactionEvent, reply_flow};
 pub use config::{AgentConfig, Caps, DigestPolicy, Listener, Transport, Trunk};
 
 use self::abuse::Abuse;
-use self::core::{Core, Owner, Pending, Request, Timer};
+use self::core::{Core, Owner, Party, Pending, Request, Timer};
 use self::directory::Cache;
 use self::hop::Waiter;
 use self::keepalive::KeepAlive;
@@ -94,8 +94,6 @@ pub struct Agent<P: Ports> {
     registering: HashMap<u64, register::Registering>,
     probes: HashMap<(String, String), TimerId>,
     bindings_due: Option<TimerId>,
-    /// Streams by number, since a stream's end is told by number alone.
-    streams: HashMap<u64, Flow>,
     draining: bool,
     lease: bool,
 }
@@ -123,7 +121,6 @@ impl<P: Ports> Agent<P> {
             registering: HashMap::new(),
             probes: HashMap::new(),
             bindings_due: None,
-            streams: HashMap::new(),
             draining: false,
             lease: true,
             core: Core::new(config, seed, ports, now),
@@ -143,7 +140,7 @@ impl<P: Ports> Agent<P> {
             Input::Connected { connection, flow } => {
                 match self.core.stream_opened(connection, flow) {
                     Some(waiters) => {
-                        self.streams.insert(connection, flow);
+                        self.core.connections.insert(connection, flow);
                         self.on_stream(waiters, Some(flow));
                     }
                     // It took too long: nobody waits for it any more.
@@ -273,7 +270,7 @@ impl<P: Ports> Agent<P> {
     fn on_packet(&mut self, flow: Flow, payload: Bytes) {
         let registered = self.keepalive.touch(self.core.now.instant, &flow);
         if let Flow::Tcp { connection, .. } = flow {
-            self.streams.entry(connection).or_insert(flow);
+            self.core.connections.entry(connection).or_insert(flow);
         }
         if payload.iter().all(|byte| matches!(byte, b'\r' | b'\n' | 0)) {
             // RFC 5626 §3.5.1: a double CRLF on a stream is answered with one.
@@ -459,10 +456,21 @@ impl<P: Ports> Agent<P> {
     fn on_flow_closed(&mut self, connection: u64) {
         let waiters = self.core.stream_closed(connection);
         self.on_stream(waiters, None);
-        if let Some(flow) = self.streams.remove(&connection) {
+        if let Some(flow) = self.core.connections.remove(&connection) {
             self.end_flow(&flow);
             self.core.flush();
             self.core.txns.handle_flow_failed(self.core.now.instant, flow);
+            self.run();
+            let reached: Vec<_> = self
+                .core
+                .on_streams
+                .range((connection, slab::Key::FIRST, Party::Caller)..)
+                .take_while(|(on, ..)| *on == connection)
+                .map(|(_, key, party)| (*key, *party))
+                .collect();
+            for (key, party) in reached {
+                self.with_call(key, |call, core| call.flow_closed(core, party));
+            }
         }
     }
 
@@ -482,6 +490,7 @@ impl<P: Ports> Agent<P> {
             Timer::Unacked(key, party) => self.with_call(key, |call, core| call.on_unacked(core, party)),
             Timer::Session(key, party) => self.with_call(key, |call, core| call.on_session_timer(core, party)),
             Timer::Outgoing(key, party) => self.with_call(key, |call, core| call.outgoing_is_late(core, party)),
+            Timer::Adrift(key, party) => self.with_call(key, |call, core| call.still_adrift(core, party)),
             Timer::Glare(key, party) => self.with_call(key, |call, core| call.after_glare(core, party)),
             Timer::NoResponse(key, leg) => self.with_call(key, |call, core| call.leg_silent(core, leg)),
             Timer::KeepAlive(flow) => self.keepalive_due(flow),

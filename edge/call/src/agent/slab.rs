@@ -7,6 +7,11 @@ pub struct Key {
     generation: u32,
 }
 
+impl Key {
+    /// None comes before it.
+    pub const FIRST: Key = Key { index: 0, generation: 0 };
+}
+
 #[derive(Debug)]
 struct Place<T> {
     generation: u32,

@@ -456,6 +456,12 @@ impl Call {
         session.authorization = attempt.authorization;
         session.credentials = outbound.credentials.take();
         session.media = outbound.media.take();
+        if attempt.flow.is_reliable()
+            && let Target::Binding { aor, key } = &outbound.invite.target
+        {
+            session.home = Some(Box::new((aor.clone(), key.clone())));
+        }
+        session.watch_flow(core);
         session.learn(response);
         session.agree_timer(response);
         let ack = session.send_ack(core, invite_cseq, None);

@@ -1,6 +1,7 @@
 //! The user agent's side of one call: the caller's dialog, the legs' dialogs, and what is carried between them. It turns
 //! messages into [`CallInput`]s and carries out [`CallOutput`](crate::control::signals::CallOutput)s.
 
+pub mod adrift;
 mod bridge;
 mod caller;
 pub mod exchange;

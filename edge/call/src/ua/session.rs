@@ -10,6 +10,7 @@ use ringfork_sip::header::{HeaderName, Refresher};
 use ringfork_sip::message::{Message, Method};
 use ringfork_sip::transaction::{ClientKey, Due, Retransmission, Timers as TransactionTimers};
 
+use super::adrift::Home;
 use super::invite::{self, Abandoned, Authorization};
 use super::leg::Credentials;
 use super::session_timer::{self, Agreed, Asked, Side};
@@ -108,8 +109,12 @@ pub struct Session {
     pub key: Key,
     pub party: Party,
     pub dialog: Dialog,
-    /// What the dialog began on.
+    /// Over what a client is reached; what the dialog of any other party began on.
     pub flow: Flow,
+    /// Where a client is registered, if it came over a stream.
+    pub home: Home,
+    /// Its stream has ended: when it is given up.
+    pub adrift: Option<TimerId>,
     pub route: Route,
     pub authorization: Authorization,
     /// For a trunk or `<Sip>` that asks.
@@ -144,6 +149,8 @@ impl Session {
             party,
             dialog,
             flow,
+            home: None,
+            adrift: None,
             route,
             authorization: None,
             credentials: None,
@@ -208,6 +215,9 @@ impl Session {
     }
 
     fn write<P: Ports>(&mut self, core: &mut Core<P>, method: Method, purpose: Purpose, body: Option<Bytes>) {
+        if self.adrift.is_some() {
+            self.come_back(core);
+        }
         let cseq = self.dialog.next_cseq();
         let serial = core.serial();
         let mut builder = self
@@ -403,6 +413,10 @@ impl Session {
         if let Some(mut unacked) = self.unacked.take() {
             core.timers.clear(&mut unacked.timer);
         }
+        // A party without a flow gets no BYE, unless it has come back in the meantime.
+        if self.adrift.is_some() && !self.come_back(core) {
+            return self.gone(core);
+        }
         self.settle_ack(core);
         self.authorize(core, &Method::Bye);
         let request = invite::bye(&mut self.dialog, &self.authorization, &core.config.server);
@@ -498,6 +512,7 @@ impl Session {
             core.timers.clear(&mut unacked.timer);
         }
         self.phase = Phase::Gone;
+        self.unwatch_flow(core);
         core.drop_tag(&self.dialog.local_tag);
     }
 

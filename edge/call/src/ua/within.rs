@@ -29,6 +29,9 @@ impl Call {
             return core.refuse(&request, 500);
         }
         let method = request.message.method().cloned();
+        if matches!(method, Some(Method::Invite | Method::Update)) {
+            session.follow(core, request.flow);
+        }
         match method {
             Some(Method::Bye) => self.on_bye(core, party, &request),
             Some(Method::Prack) if party == Party::Caller => self.on_prack(core, &request),

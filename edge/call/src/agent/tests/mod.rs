@@ -5,5 +5,6 @@ mod dialogs;
 pub mod net;
 mod outside;
 mod registrations;
+mod streams;
 mod trunks;
 mod walk;
