@@ -1,0 +1,227 @@
+//! What must hold in every run, checked after each step: the promises of RCML.md 1.2-1.5 and of RFC 3261, as far as
+//! they can be seen from outside the core. Here is what is known of a run; [`wire`] reads the packets, [`record`] the
+//! writes, events and documents, [`ports`] the media sessions, and [`end`] looks at what is left at the end.
+
+mod end;
+mod ports;
+mod record;
+mod wire;
+
+use std::collections::{BTreeSet, HashMap, HashSet};
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use ringfork_call::action::{Action, Input, MediaId, Token};
+use ringfork_call::control::{CallSid, CallStatus, EventKind, LegPlan};
+use ringfork_rcml::evaluation::Outcome;
+use ringfork_rcml::program::Step;
+
+/// A fault found: what was promised and what was seen.
+pub type Fault = String;
+
+/// One INVITE of ours as it stands on the wire, by its Call-ID.
+#[derive(Debug, Default)]
+struct WireLeg {
+    call: usize,
+    branch: String,
+    cseq: u32,
+    dial: usize,
+    noun: String,
+    /// Whose INVITE it is; unknown where the store is slow.
+    leg: Option<CallSid>,
+    provisional_heard: bool,
+    final_heard: Option<u16>,
+    cancelled: bool,
+    successes_heard: u32,
+    sent_at: Duration,
+    answered_at: Duration,
+    acks: u32,
+    bye: bool,
+    /// It sent an INVITE of its own.
+    reinvited: bool,
+}
+
+/// What the wire said of a leg, for the status that its end must have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Said {
+    /// Another INVITE of the same leg: what was said before counts no more.
+    Again,
+    /// A 2xx, with SDP or without.
+    Success(bool),
+    /// Any other final response.
+    Refusal(u16),
+}
+
+/// One leg as its writes and events show it.
+#[derive(Debug, Default)]
+struct Leg {
+    call: usize,
+    dial: usize,
+    /// Its place in its Dial.
+    place: usize,
+    plan: Option<LegPlan>,
+    events: Vec<(EventKind, String)>,
+    ended: Option<CallStatus>,
+    /// Call-ID of its newest INVITE.
+    wire: Option<String>,
+    said: Vec<(u64, Said)>,
+    rang: bool,
+    /// Its screening document was refused, failed or hangs up.
+    may_decline: bool,
+}
+
+/// One caller and its call.
+#[derive(Debug, Default)]
+struct CallSeen {
+    address: Option<SocketAddr>,
+    parent: Option<CallSid>,
+    dials: usize,
+    /// Dials whose legs the store has.
+    named: usize,
+    accepted: HashSet<usize>,
+    /// Dials whose acceptance the store has.
+    acceptance_stored: HashSet<usize>,
+    accepted_legs: HashSet<CallSid>,
+    last: Option<u16>,
+    invited: bool,
+    /// It got 180: its call is there.
+    proceeding: bool,
+    /// Its INVITE came while new calls are refused.
+    unwelcome: bool,
+    cancelled: bool,
+    cancelled_first: bool,
+    bye: bool,
+    /// When it was over, as the core could know it.
+    gone: Option<Duration>,
+    /// The Dial action that the call waits for.
+    action: Option<Token>,
+}
+
+/// What is known before a run.
+#[derive(Debug, Default)]
+pub struct Setup {
+    /// Callers, by their index.
+    pub callers: Vec<SocketAddr>,
+    /// Whoever may be sent something: registered phones and the trunk's targets.
+    pub phones: HashSet<SocketAddr>,
+    /// Targets of the trunk, among them.
+    pub trunk: HashSet<SocketAddr>,
+    /// Screening timeouts in seconds, by the mark that a noun puts on its INVITE.
+    pub screens: HashMap<String, u32>,
+    /// The store may be slower than the two seconds that a call waits for it: what is written can come after what it
+    /// names (DESIGN "The split").
+    pub slow_store: bool,
+}
+
+/// Everything seen so far of one run.
+#[derive(Debug, Default)]
+pub struct Watch {
+    setup: Setup,
+    calls: Vec<CallSeen>,
+    wire: HashMap<String, WireLeg>,
+    legs: HashMap<CallSid, Leg>,
+    partner: HashMap<MediaId, MediaId>,
+    open: HashSet<MediaId>,
+    /// What happened, of the things worth counting.
+    pub reached: BTreeSet<&'static str>,
+    /// Status of each leg in the store, by what was written and done.
+    stored: HashMap<CallSid, CallStatus>,
+    /// Documents under way.
+    asked: HashMap<Token, String>,
+    /// What the customer's server got, and how often each was refused.
+    delivered: HashMap<String, u32>,
+    refused: HashMap<String, u32>,
+    draining: bool,
+    no_lease: bool,
+}
+
+impl Watch {
+    /// A run with this setup.
+    pub fn new(setup: Setup) -> Watch {
+        let calls = setup.callers.iter().map(|caller| CallSeen { address: Some(*caller), ..CallSeen::default() });
+        Watch { calls: calls.collect(), setup, ..Watch::default() }
+    }
+
+    /// Two media sessions that are joined now, and any that is open.
+    pub fn is_bridged(&self, media: MediaId) -> bool {
+        self.partner.contains_key(&media)
+    }
+
+    pub(super) fn call_of(&self, parent: CallSid) -> Result<usize, Fault> {
+        self.calls.iter().position(|call| call.parent == Some(parent)).ok_or_else(|| format!("{parent} is no call"))
+    }
+
+    /// The core is told this.
+    pub fn told(&mut self, input: &Input) {
+        match input {
+            Input::Evaluated { token, result } => {
+                for call in &mut self.calls {
+                    call.action.take_if(|awaited| awaited == token);
+                }
+                let Some(sid) = self.asked.remove(token) else { return };
+                let declines = match result {
+                    Ok(response) => match &response.outcome {
+                        Outcome::Program(program) => program.steps.iter().any(|step| matches!(step, Step::Hangup)),
+                        Outcome::Failed => true,
+                    },
+                    Err(_) => true,
+                };
+                if let Some(leg) = self.legs.iter_mut().find(|(leg, _)| leg.to_string() == sid) {
+                    leg.1.may_decline |= declines;
+                    self.reached.insert(if declines { "screening declines" } else { "screening goes on" });
+                }
+            }
+            Input::Drain => self.draining = true,
+            Input::Lease { held } => self.no_lease = !held,
+            _ => {}
+        }
+    }
+
+    /// The hand-over of an event was answered.
+    pub fn handed_over(&mut self, key: String, accepted: bool) {
+        *(if accepted { &mut self.delivered } else { &mut self.refused }).entry(key).or_default() += 1;
+    }
+
+    /// The core wants this done.
+    pub fn said(&mut self, action: &Action, at: Duration, unix_ms: u64) -> Result<(), Fault> {
+        match action {
+            Action::Transmit(transmit) => self.transmitted(transmit.flow.remote(), &transmit.payload, at, unix_ms),
+            Action::Deliver { event, .. } => self.event(event, unix_ms),
+            Action::WriteCall { write, .. } => self.written(write),
+            Action::Media(media) => self.media(media),
+            Action::Evaluate { token, request } => self.evaluates(*token, request),
+            _ => Ok(()),
+        }
+    }
+}
+
+impl Leg {
+    /// The statuses that an end at this moment may have by what the wire said; what came within the same millisecond may
+    /// have come before or after (RCML.md 1.4).
+    pub(super) fn allowed_ends(&self, ended_unix_ms: u64) -> Vec<CallStatus> {
+        let mut state = None;
+        let mut allowed = Vec::new();
+        for (at, said) in self.said.iter().take_while(|(at, _)| *at <= ended_unix_ms) {
+            if *at == ended_unix_ms {
+                allowed.push(state);
+            }
+            state = (*said != Said::Again).then_some(*said);
+        }
+        allowed.push(state);
+        let mut allowed: Vec<_> = allowed
+            .into_iter()
+            .map(|state| match state {
+                None | Some(Said::Again) => CallStatus::NoAnswer,
+                Some(Said::Success(true)) => CallStatus::Completed,
+                Some(Said::Success(false)) => CallStatus::Failed,
+                Some(Said::Refusal(486 | 600 | 603)) => CallStatus::Busy,
+                Some(Said::Refusal(408 | 480 | 487)) => CallStatus::NoAnswer,
+                Some(Said::Refusal(_)) => CallStatus::Failed,
+            })
+            .collect();
+        if self.wire.is_none() {
+            allowed.push(CallStatus::Failed); // Undeliverable.
+        }
+        allowed
+    }
+}
