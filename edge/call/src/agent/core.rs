@@ -76,6 +76,8 @@ pub enum Pending {
     Number(Box<super::inbound::Waiting>, String),
     /// Addresses for a leg.
     LegTargets { call: Key, leg: LegId },
+    /// The address of a host that a party's session description names.
+    MediaHost { call: Key, party: Party, name: String },
     /// Addresses for a request that is written already.
     Route(Box<super::hop::Deferred>),
     /// A binding's write before the 200 of its REGISTER.
@@ -388,13 +390,13 @@ impl<P: Ports> Core<P> {
         Sdp::new(self.random_u64(), address, port)
     }
 
-    /// Tells the media shell what a party's session description says.
-    pub fn peer_media(&mut self, media: &Option<Media>, sdp: &Sdp, flow: Flow) {
+    /// Tells the media shell what a party's session description says; `rtp` is where it wants its media.
+    pub fn peer_media(&mut self, media: &Option<Media>, sdp: &Sdp, rtp: Option<SocketAddr>, flow: Flow) {
         let Some(Media { id, .. }) = media else { return };
         let direction = sdp.direction();
         self.actions.push_back(Action::Media(MediaAction::Peer {
             media: *id,
-            rtp: sdp.remote_rtp(),
+            rtp,
             signalling: flow.remote().ip(),
             send: direction.sends(),
             receive: direction.receives(),

@@ -155,6 +155,9 @@ impl<P: Ports> Agent<P> {
                     }
                     self.pump(call);
                 }
+                Some(Pending::MediaHost { call, party, name }) => {
+                    self.with_call(call, |call, core| call.media_host_found(core, party, name, &targets));
+                }
                 Some(Pending::Route(deferred)) => self.core.route_resolved(*deferred, &targets),
                 _ => {}
             },

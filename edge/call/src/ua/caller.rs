@@ -1,11 +1,12 @@
 //! The caller's INVITE until its final response: ringing, reliable provisional responses (RFC 3262), refusal, answer.
 
 use bytes::Bytes;
-use ringfork_media::sdp::{Description, SdpError, Terms};
+use ringfork_media::sdp::{Description, Direction, SdpError, Terms};
 use ringfork_sip::header::HeaderName;
 use ringfork_sip::transaction::{Due, Retransmission, Timers as TransactionTimers};
 
 use super::Call;
+use super::exchange::refuse_offer;
 use super::session::{Phase, RING_AGAIN, SDP, Session};
 use super::{ALLOW, SUPPORTED};
 use crate::action::{LogLevel, Ports};
@@ -122,11 +123,20 @@ impl Call {
             }
             session.show_media(core);
             core.respond(request, response.build());
-        } else if !request.message.body().is_empty() {
-            // An offer of its own (RFC 3262 §5), while ours and its first are not settled: no.
-            return core.refuse(request, 488);
-        } else {
+        } else if request.message.body().is_empty() {
             core.respond(request, response.build());
+        } else if session.sdp.is_agreed() {
+            // A further offer (RFC 3262 §5). Before the bridge we answer ourselves.
+            let answer = Description::parse(request.message.body())
+                .and_then(|offer| session.sdp.answer_ourselves(&offer, Direction::SendRecv));
+            match answer {
+                Ok(answer) => core.respond(request, response.body(SDP, answer).build()),
+                Err(error) => return refuse_offer(core, request, error),
+            }
+            session.show_media(core);
+        } else {
+            // An offer while that of the INVITE has no answer yet (RFC 3264 §4): no.
+            return core.refuse(request, 488);
         }
         if let Some(leg) = ringing.answer.take() {
             self.answer_with(core, leg);

@@ -7,6 +7,7 @@ mod caller;
 pub mod exchange;
 pub mod invite;
 mod leg;
+mod media;
 pub mod session;
 pub mod session_timer;
 mod within;

@@ -1,5 +1,6 @@
 //! One party's dialog with everything that runs in it: its media, its offers and answers, its session timer.
 
+use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -121,6 +122,8 @@ pub struct Session {
     pub credentials: Option<Box<Credentials>>,
     pub media: Option<Media>,
     pub sdp: Sdp,
+    /// The host that its session description names, and its address.
+    pub named: Option<Box<(String, IpAddr)>>,
     /// The party takes UPDATE (its Allow says so).
     pub update: bool,
     pub outgoing: Option<Outgoing>,
@@ -156,6 +159,7 @@ impl Session {
             credentials: None,
             media: None,
             sdp,
+            named: None,
             update: false,
             outgoing: None,
             incoming: None,
@@ -387,11 +391,6 @@ impl Session {
             Party::Caller => core.random_ms(0..=200),
         };
         core.set(&mut self.glare, wait * 10, Timer::Glare(self.key, self.party));
-    }
-
-    /// Tells the media shell what was agreed.
-    pub fn show_media<P: Ports>(&self, core: &mut Core<P>) {
-        core.peer_media(&self.media, &self.sdp, self.flow);
     }
 
     /// Ends the dialog from our side: BYE, now or at the ACK of our 2xx. The media are released at once.
