@@ -39,6 +39,8 @@ const STREAM_EVENTS: usize = 1024;
 pub struct CoreLoad {
     /// Calls that are not over.
     pub calls: AtomicUsize,
+    /// Calls that are over and owe writes or callbacks.
+    pub finishing: AtomicUsize,
     /// Legs under way or answered.
     pub legs: AtomicUsize,
     /// SIP transactions.
@@ -357,6 +359,7 @@ impl Core {
         let load = &self.load;
         for (place, value) in [
             (&load.calls, gauges.calls),
+            (&load.finishing, gauges.finishing),
             (&load.legs, gauges.legs),
             (&load.transactions, gauges.transactions),
             (&load.dialogs, gauges.dialogs),

@@ -30,6 +30,7 @@ pub fn install() -> Option<PrometheusHandle> {
 
 fn describe() {
     metrics::describe_gauge!("ringfork_calls", "Calls (parents) that are not over");
+    metrics::describe_gauge!("ringfork_calls_finishing", "Calls that are over and owe writes or status callbacks");
     metrics::describe_gauge!("ringfork_legs", "Legs under way or answered");
     metrics::describe_gauge!("ringfork_transactions", "SIP transactions, lingering ones included");
     metrics::describe_gauge!("ringfork_dialogs", "Early and confirmed dialogs");
@@ -101,6 +102,7 @@ impl ProcessMetrics {
         let gauge = |name: &'static str, value: usize| metrics::gauge!(name).set(value as f64);
         let core = |place: &std::sync::atomic::AtomicUsize| place.load(Ordering::Relaxed);
         gauge("ringfork_calls", core(&self.core.calls));
+        gauge("ringfork_calls_finishing", core(&self.core.finishing));
         gauge("ringfork_legs", core(&self.core.legs));
         gauge("ringfork_transactions", core(&self.core.transactions));
         gauge("ringfork_dialogs", core(&self.core.dialogs));

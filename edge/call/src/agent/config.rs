@@ -57,6 +57,8 @@ impl std::fmt::Debug for Trunk {
 pub struct Caps {
     /// Calls (parents); a further one gets 503 with Retry-After.
     pub calls: usize,
+    /// Calls that are over and wait for their last writes and events; beyond it an INVITE gets 503.
+    pub finishing: usize,
     /// Legs over all calls; a further one is undeliverable.
     pub legs: usize,
     /// Transactions; a further request is dropped (its sender retransmits).
@@ -73,6 +75,7 @@ impl Default for Caps {
     fn default() -> Self {
         Caps {
             calls: 20_000,
+            finishing: 200_000,
             legs: 100_000,
             transactions: 400_000,
             bindings: 1_000_000,

@@ -98,7 +98,7 @@ impl<P: Ports> Agent<P> {
     }
 
     fn on_invite(&mut self, request: Request) {
-        if self.draining || !self.lease || self.calls.len() >= self.core.config.caps.calls {
+        if self.draining || !self.lease || self.is_full() {
             let why = if self.draining { "draining" } else { "full" };
             self.core.count("calls_refused_total", why);
             return self.core.refuse_for_now(&request, 503, 5);
@@ -113,6 +113,11 @@ impl<P: Ports> Agent<P> {
             return self.find_target(waiting);
         }
         self.authenticate(waiting);
+    }
+
+    fn is_full(&self) -> bool {
+        let caps = &self.core.config.caps;
+        self.calls.up() >= caps.calls || self.calls.finishing() >= caps.finishing
     }
 
     /// Finds out whose credentials a request carries.
@@ -397,7 +402,7 @@ impl<P: Ports> Agent<P> {
         self.core.invites.insert(request.key, Invited::Call(key));
         self.core.count("calls_total", "");
         self.core.log(LogLevel::Info, Some(sid), line);
-        self.calls.fill(key, Box::new(Call::new(key, sid, control, caller)));
+        self.calls.fill(key, Call::new(key, sid, control, caller));
         self.pump(key);
     }
 

@@ -12,6 +12,7 @@
 //! [`outputs`].
 
 mod abuse;
+mod calls;
 mod checks;
 mod config;
 pub(crate) mod core;
@@ -43,11 +44,11 @@ use ringfork_sip::transaction::{ClientKey, TransactionEvent, reply_flow};
 pub use config::{AgentConfig, Caps, DigestPolicy, Listener, Transport, Trunk};
 
 use self::abuse::Abuse;
+use self::calls::Calls;
 use self::core::{Core, Owner, Party, Pending, Request, Timer};
 use self::directory::Cache;
 use self::hop::Waiter;
 use self::keepalive::KeepAlive;
-use self::slab::Slab;
 use self::timers::TimerId;
 use crate::action::{Action, BindingRecord, ClientEntry, Input, LogLevel, Now, NumberEntry, Ports, Token};
 use crate::control::CallConfig;
@@ -65,6 +66,8 @@ const NONCES: usize = 200_000;
 pub struct Gauges {
     /// Calls (parents) that are not over; one that only waits for its last writes and events is.
     pub calls: usize,
+    /// Calls that are over and wait for their last writes and events.
+    pub finishing: usize,
     /// Legs whose INVITE is under way or answered.
     pub legs: usize,
     /// SIP transactions, those that only absorb retransmissions included.
@@ -84,7 +87,7 @@ pub struct Gauges {
 /// The whole core of an edge.
 pub struct Agent<P: Ports> {
     core: Core<P>,
-    calls: Slab<Box<Call>>,
+    calls: Calls,
     control: Arc<CallConfig>,
     digest: digest::Server,
     clients: Cache<ClientEntry>,
@@ -111,7 +114,7 @@ impl<P: Ports> Agent<P> {
             trunk_caller_id: config.trunk.as_ref().and_then(|trunk| trunk.caller_id.clone()),
         });
         let mut agent = Agent {
-            calls: Slab::default(),
+            calls: Calls::default(),
             control,
             digest: digest::Server::new(config.domain.as_str(), &config.nonce_key, offer, NONCE_VALIDITY_MS, NONCES),
             clients: Cache::new(config.caps.cached_clients),
@@ -244,6 +247,7 @@ impl<P: Ports> Agent<P> {
     pub fn gauges(&self) -> Gauges {
         Gauges {
             calls: self.calls.iter().filter(|(_, call)| !call.finished && !call.control.is_over()).count(),
+            finishing: self.calls.finishing(),
             legs: self.calls.iter().map(|(_, call)| call.live_legs()).sum(),
             transactions: self.core.txns.clients() + self.core.txns.servers(),
             dialogs: self.core.dialogs.len(),

@@ -1,16 +1,20 @@
 //! What control of a call commands, carried out; and what it is told, handed in.
 
+use std::time::Instant;
+
 use super::Agent;
 use super::core::{Core, Pending, Timer};
 use super::slab::Key;
+use super::timers::TimerId;
 use crate::action::{Action, LogLevel, MediaAction, Ports};
+use crate::control::CallSid;
 use crate::control::signals::{CallInput, CallOutput, Target};
 use crate::ua::Call;
 
 impl<P: Ports> Agent<P> {
     /// Lets control of a call work until it has nothing more to do, then forgets the call if it is over.
     pub(super) fn pump(&mut self, key: Key) {
-        let Some(call) = self.calls.get_mut(key) else { return };
+        let Some(call) = self.calls.get_mut(key) else { return self.pump_finishing(key) };
         loop {
             while let Some(output) = call.control.poll() {
                 call.carry_out(&mut self.core, output);
@@ -22,29 +26,71 @@ impl<P: Ports> Agent<P> {
             }
         }
         let due = if call.finished { None } else { call.control.next_timeout() };
-        if due != call.wake.map(|wake| wake.at()) {
-            self.core.timers.clear(&mut call.wake);
-            if let Some(at) = due {
-                self.core.set_at(&mut call.wake, at, Timer::Control(key));
-            }
-        }
+        self.core.wake(&mut call.wake, due, key);
         if call.is_over() {
             self.calls.remove(key);
+        } else if call.only_owes() {
+            self.calls.finish(key);
         }
+    }
+
+    /// The same of a call that is over: what is left are records and events.
+    fn pump_finishing(&mut self, key: Key) {
+        let Some(call) = self.calls.finishing_mut(key) else { return };
+        while let Some(output) = call.control.poll() {
+            // Nothing else is commanded of a call that is over.
+            if let Some(CallOutput::Finished) = self.core.note(key, call.sid, output) {
+                self.core.timers.clear(&mut call.wake);
+                self.core.actions.push_back(Action::Finished { call: call.sid });
+                return self.calls.remove(key);
+            }
+        }
+        let due = call.control.next_timeout();
+        self.core.wake(&mut call.wake, due, key);
     }
 
     /// Tells control of a call something.
     pub(super) fn tell(&mut self, key: Key, input: CallInput) {
         if let Some(call) = self.calls.get_mut(key) {
             call.tell(input);
+        } else if let Some(call) = self.calls.finishing_mut(key) {
+            call.control.handle(self.core.now, input);
         }
         self.pump(key);
     }
 }
 
+impl<P: Ports> Core<P> {
+    /// Sets the timer by which control of a call is woken.
+    fn wake(&mut self, wake: &mut Option<TimerId>, due: Option<Instant>, key: Key) {
+        if due != wake.map(|wake| wake.at()) {
+            self.timers.clear(wake);
+            if let Some(at) = due {
+                self.set_at(wake, at, Timer::Control(key));
+            }
+        }
+    }
+
+    /// Carries out what concerns no party: documents, records, events, notices, lines and counters. Returns the rest.
+    fn note(&mut self, key: Key, sid: CallSid, output: CallOutput) -> Option<CallOutput> {
+        let mut token = |ticket| self.token(Pending::Control { call: key, ticket });
+        let action = match output {
+            CallOutput::Evaluate { ticket, request } => Action::Evaluate { token: token(ticket), request: *request },
+            CallOutput::Write { ticket, write } => Action::WriteCall { token: token(ticket), write },
+            CallOutput::Deliver { ticket, event } => Action::Deliver { token: token(ticket), event },
+            CallOutput::Notify(notice) => Action::Notify { notice },
+            CallOutput::Log { level, message } => Action::Log { level, call: Some(sid), message },
+            CallOutput::Count { metric, label, by } => Action::Count { metric, label, by },
+            rest => return Some(rest),
+        };
+        self.actions.push_back(action);
+        None
+    }
+}
+
 impl Call {
     fn carry_out<P: Ports>(&mut self, core: &mut Core<P>, output: CallOutput) {
-        let call = self.key;
+        let Some(output) = core.note(self.key, self.sid, output) else { return };
         match output {
             CallOutput::Ring => self.ring(core),
             CallOutput::Refuse { code } => self.refuse_caller(core, code, None),
@@ -76,21 +122,6 @@ impl Call {
                     core.actions.push_back(Action::Media(MediaAction::RingingTone { media: media.id, on }));
                 }
             }
-            CallOutput::Evaluate { ticket, request } => {
-                let token = core.token(Pending::Control { call, ticket });
-                core.actions.push_back(Action::Evaluate { token, request: *request });
-            }
-            CallOutput::Write { ticket, write } => {
-                let token = core.token(Pending::Control { call, ticket });
-                core.actions.push_back(Action::WriteCall { token, write });
-            }
-            CallOutput::Deliver { ticket, event } => {
-                let token = core.token(Pending::Control { call, ticket });
-                core.actions.push_back(Action::Deliver { token, event });
-            }
-            CallOutput::Notify(notice) => core.actions.push_back(Action::Notify { notice }),
-            CallOutput::Log { level, message } => core.log(level, Some(self.sid), message),
-            CallOutput::Count { metric, label, by } => core.actions.push_back(Action::Count { metric, label, by }),
             CallOutput::Finished => {
                 self.finished = true;
                 core.actions.push_back(Action::Finished { call: self.sid });
@@ -99,6 +130,13 @@ impl Call {
                     self.refuse_caller(core, 500, None);
                 }
             }
+            // Done by `note`.
+            CallOutput::Evaluate { .. }
+            | CallOutput::Write { .. }
+            | CallOutput::Deliver { .. }
+            | CallOutput::Notify(_)
+            | CallOutput::Log { .. }
+            | CallOutput::Count { .. } => {}
         }
     }
 }

@@ -142,6 +142,12 @@ impl Call {
         self.caller.is_gone() && matches!(self.doing, Doing::Nothing)
     }
 
+    /// Lets go of what a call that is over needs no more: what is left is what it has to write and to hand over.
+    pub fn let_go(&mut self) {
+        self.desk.caller = CallerInfo::default();
+        self.runner = Runner::default();
+    }
+
     /// The next thing to do, in order. See the drain rule.
     pub fn poll(&mut self) -> Option<CallOutput> {
         self.desk.out.pop()

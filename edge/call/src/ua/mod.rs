@@ -144,8 +144,17 @@ impl Call {
 
     /// Whether nothing of it is left: control is done and no dialog owes anything.
     pub fn is_over(&self) -> bool {
-        self.finished
-            && self.caller.session.phase == Phase::Gone
+        self.finished && self.is_released()
+    }
+
+    /// Whether all that is left of it is what control has to write and to hand over.
+    pub fn only_owes(&self) -> bool {
+        !self.finished && self.control.is_over() && self.is_released()
+    }
+
+    /// No dialog owes anything.
+    fn is_released(&self) -> bool {
+        self.caller.session.phase == Phase::Gone
             && self.legs.iter().all(|leg| match &leg.state {
                 LegState::Over => true,
                 LegState::Answered(session) => session.phase == Phase::Gone,

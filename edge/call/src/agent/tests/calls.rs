@@ -5,8 +5,8 @@ use std::time::Duration;
 use ringfork_sip::header::HeaderName;
 use ringfork_sip::message::{Message, Method};
 
-use super::net::{Net, Phone, sdp};
-use crate::action::MediaAction;
+use super::net::{Net, Phone, config, sdp};
+use crate::action::{Input, MediaAction};
 use crate::control::EventKind;
 
 /// A peer that calls, and phones that are registered.
@@ -184,5 +184,45 @@ fn an_unusable_answer() {
     let bye = net.take_method(&phones[0], Method::Bye);
     net.send(&phones[0], phones[0].respond(&bye, 200, "p1", ""));
     net.take_code(&caller, 480);
+    net.assert_clean();
+}
+
+/// RCML.md 1.4 "Delivery" takes up to twenty minutes: a call that is over and owes callbacks keeps neither dialog nor
+/// port, takes no place from a new call (docs/operations.md "Limits"), and is counted apart.
+#[test]
+fn a_call_that_owes_callbacks() {
+    let mut settings = config();
+    settings.caps.calls = 1;
+    settings.caps.finishing = 2;
+    let mut net = Net::with(settings, Vec::new());
+    let bob = Phone::new("bob", "203.0.113.1:5062");
+    let caller = Phone::new("+15557", "198.51.100.7:5060");
+    net.register(&bob);
+    net.dial_clients(&["bob"]);
+    net.held_events = Some(Vec::new());
+    for round in 0..2 {
+        net.send(&caller, caller.invite("100", &format!("c{round}"), 1, "", &sdp(&caller, "sendrecv")));
+        let invite = net.take_method(&bob, Method::Invite);
+        let ok = answer(&mut net, &caller, &bob, &invite);
+        // While it is up there is no place for another.
+        net.send(&caller, caller.invite("100", &format!("x{round}"), 1, "", &sdp(&caller, "sendrecv")));
+        net.take_code(&caller, 503);
+        net.send(&caller, caller.request("BYE", 2, &ok, "", ""));
+        let bye = net.take_method(&bob, Method::Bye);
+        net.send(&bob, bob.respond(&bye, 200, "p1", ""));
+        net.sent.clear();
+        let gauges = net.agent.gauges();
+        assert_eq!((gauges.calls, gauges.finishing, net.agent.calls.up()), (0, round + 1, 0));
+        assert_eq!((gauges.legs, gauges.dialogs, gauges.leased_ports), (0, 0, 0));
+    }
+    // That has a bound as well.
+    net.send(&caller, caller.invite("100", "c9", 1, "", &sdp(&caller, "sendrecv")));
+    net.take_code(&caller, 503);
+    net.advance(Duration::from_secs(1200));
+    assert_eq!(net.agent.gauges().finishing, 2);
+    for token in net.held_events.take().unwrap() {
+        net.handle(Input::HandedOver { token, accepted: true });
+    }
+    assert_eq!(net.agent.gauges().finishing, 0);
     net.assert_clean();
 }

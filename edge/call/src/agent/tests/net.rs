@@ -16,7 +16,7 @@ use ringfork_sip::message::{Message, Method};
 
 use crate::action::{
     Action, Application, BindingRecord, ClientEntry, Input, MediaAction, Now, NumberEntry, Ports, ResolvedTarget,
-    StoreError,
+    StoreError, Token,
 };
 use crate::agent::core::Owner;
 use crate::agent::{Agent, AgentConfig, Listener, Transport};
@@ -67,6 +67,8 @@ pub struct Net {
     /// Binding writes fail so, or (`Some(None)`) are never answered.
     pub binding_writes: Option<Option<StoreError>>,
     pub lookups: u32,
+    /// Events whose hand-over is not answered; `None`: it is, at once.
+    pub held_events: Option<Vec<Token>>,
 }
 
 pub fn config() -> AgentConfig {
@@ -105,6 +107,7 @@ impl Net {
             counts: HashMap::new(),
             binding_writes: None,
             lookups: 0,
+            held_events: None,
         };
         for name in ["alice", "bob", "carol", "dave"] {
             net.add_client(name);
@@ -221,7 +224,10 @@ impl Net {
             }
             Action::Deliver { token, event } => {
                 self.events.push(event);
-                answers.push_back(Input::HandedOver { token, accepted: true });
+                match &mut self.held_events {
+                    Some(held) => held.push(token),
+                    None => answers.push_back(Input::HandedOver { token, accepted: true }),
+                }
             }
             Action::Media(media) => self.media.push(media),
             Action::Log { message, .. } => self.logs.push(message),
@@ -306,7 +312,7 @@ impl Net {
         assert_eq!(self.pool.lent(), 0, "ports");
         assert_eq!(gauges.leased_ports, 0);
         assert_eq!((gauges.calls, gauges.legs, gauges.dialogs, gauges.waiting), (0, 0, 0, 0), "{gauges:?}");
-        assert_eq!(self.agent.calls.len(), 0);
+        assert_eq!((self.agent.calls.up(), self.agent.calls.finishing()), (0, 0));
         assert_eq!(self.agent.core.invites.len(), 0);
         let owners = &self.agent.core.owners;
         assert!(owners.values().all(|owner| matches!(owner, Owner::KeepAlive(_))), "{owners:?}");
