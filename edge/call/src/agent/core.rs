@@ -166,6 +166,8 @@ impl<P: Ports> Core<P> {
         let mut random = ChaCha12Rng::from_seed(seed);
         let mut transaction_seed = [0; 32];
         random.fill(&mut transaction_seed);
+        let mut bindings_key = [0; 16];
+        random.fill(&mut bindings_key);
         let transactions = TransactionConfig {
             max_clients: config.caps.transactions / 2,
             max_servers: config.caps.transactions / 2,
@@ -188,7 +190,7 @@ impl<P: Ports> Core<P> {
             on_streams: BTreeSet::new(),
             failed: super::hop::Failed::default(),
             legs: 0,
-            bindings: Bindings::new(capacity),
+            bindings: Bindings::new(capacity, bindings_key),
             ports,
             leased: 0,
             next_token: 0,

@@ -1,11 +1,6 @@
 //! Dialogs (RFC 3261 §12): who talks to whom, by which way requests go, and in which order they come.
 //!
-//! [`Dialog`] is the state of one; [`InviteDialogs`] are all that one INVITE of ours made, since it may have been forked
-//! on its way. Both are pure data: what is sent goes through [`crate::transaction`].
-
-mod invite;
-
-pub use invite::{AlreadyAcknowledged, InviteDialogs, MAX_DIALOGS};
+//! [`Dialog`] is the state of one. It is pure data: what is sent goes through [`crate::transaction`].
 
 use bytes::Bytes;
 

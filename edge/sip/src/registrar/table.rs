@@ -5,9 +5,10 @@
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
-use std::hash::{BuildHasher as _, RandomState};
+use std::hash::{Hash, Hasher};
 
 use hashbrown::HashTable;
+use siphasher::sip::SipHasher13;
 use slab::Slab;
 
 use super::rules::Change;
@@ -189,20 +190,32 @@ pub struct Bindings {
     by_flow: HashTable<u32>,
     /// When, which entry, its generation. An item whose time is not the entry's `queued` is void.
     queue: BinaryHeap<Reverse<(u64, u32, u32)>>,
-    hasher: RandomState,
+    hasher: Keyed,
     capacity: usize,
     generation: u32,
 }
 
+/// Hashes under a key of this table.
+#[derive(Clone, Copy)]
+struct Keyed(SipHasher13);
+
+impl Keyed {
+    fn hash_one(&self, value: impl Hash) -> u64 {
+        let mut hasher = self.0;
+        value.hash(&mut hasher);
+        hasher.finish()
+    }
+}
+
 impl Bindings {
-    /// For at most `capacity` bindings.
-    pub fn new(capacity: usize) -> Bindings {
+    /// For at most `capacity` bindings. `key` keys the hashes of its indexes: AORs and addresses are chosen by others.
+    pub fn new(capacity: usize, key: [u8; 16]) -> Bindings {
         Bindings {
             entries: Slab::new(),
             by_aor: HashTable::new(),
             by_flow: HashTable::new(),
             queue: BinaryHeap::new(),
-            hasher: RandomState::new(),
+            hasher: Keyed(SipHasher13::new_with_key(&key)),
             capacity: capacity.min(NONE as usize),
             generation: 0,
         }
@@ -570,7 +583,7 @@ mod tests {
 
     #[test]
     fn a_record_comes_back_as_it_was() {
-        let mut table = Bindings::new(10);
+        let mut table = Bindings::new(10, [7; 16]);
         for port in [1, 2] {
             let record = record("alice", &port.to_string(), port, 50);
             put(&mut table, &record);
@@ -585,7 +598,7 @@ mod tests {
     /// DESIGN "SIP choices": a loaded binding lives to its stored expiry and is asked when the granted one has passed.
     #[test]
     fn loaded_bindings_are_asked_then_live_to_the_stored_expiry() {
-        let mut table = Bindings::new(2);
+        let mut table = Bindings::new(2, [7; 16]);
         assert!(table.load(&record("a", "k", 1, 1000)) && table.load(&record("b", "k", 2, 500)));
         assert!(!table.load(&record("c", "k", 3, 500)), "full");
         assert_eq!(table.next_due(), Some(500));
@@ -605,7 +618,7 @@ mod tests {
 
     #[test]
     fn the_queue_stays_in_proportion() {
-        let mut table = Bindings::new(10);
+        let mut table = Bindings::new(10, [7; 16]);
         for round in 0..100_000u64 {
             put(&mut table, &record("a", "k", 1, 1_000_000 - round));
             if round % 2 == 0 {
@@ -641,7 +654,7 @@ mod tests {
         /// The table agrees with a plain list after any steps.
         #[test]
         fn agrees_with_a_list(steps in prop::collection::vec(step(), 1..120)) {
-            let mut table = Bindings::new(1000);
+            let mut table = Bindings::new(1000, [7; 16]);
             // Record, loaded, asked.
             let mut list: Vec<(BindingRecord, bool, bool)> = Vec::new();
             let mut now = 0;

@@ -35,7 +35,7 @@ struct Registrar {
 
 impl Registrar {
     fn new() -> Registrar {
-        Registrar { table: Bindings::new(1000), limits: Limits::default() }
+        Registrar { table: Bindings::new(1000, [7; 16]), limits: Limits::default() }
     }
 
     fn decide(&self, message: &Message, flow: Flow, now: u64) -> Result<Outcome, Refusal> {
@@ -258,7 +258,7 @@ fn the_limit_of_ten() {
 /// Bounded everything: beyond the table's capacity a new binding gets 503, a refresh does not.
 #[test]
 fn a_full_table() {
-    let mut registrar = Registrar { table: Bindings::new(1), limits: Limits::default() };
+    let mut registrar = Registrar { table: Bindings::new(1, [7; 16]), limits: Limits::default() };
     registrar.accept(&message("c", 1, &[A]), udp(1), NOW);
     let refusal = registrar.decide(&message("c", 2, &["Contact: <sip:b@h>"]), udp(1), NOW).unwrap_err();
     assert_eq!((refusal, refusal.status()), (Refusal::Full, 503));
