@@ -26,6 +26,7 @@ use crate::adapters::{
 use crate::config::{self, Data, DigestChoice, Options};
 use crate::core::{self, CoreLoad, CoreSettings, CoreThread};
 use crate::http::{self, CoreChanges, Pages};
+use crate::media::source::NoSounds;
 use crate::media::{MediaCounters, RelaySettings};
 use crate::net::{bind_all, local_addresses};
 use crate::start::{Credentials, Folder, StartError, establish, import, random, read_import};
@@ -183,6 +184,9 @@ impl Server {
                 silence: Duration::from_secs(300),
                 trusted: media_trust(&options),
                 counters: media.clone(),
+                sounds: Arc::new(NoSounds),
+                ringing: options.ringing.into(),
+                recordings: folder.recordings(),
             },
             services: services.clone(),
             inputs: received,

@@ -7,7 +7,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use bytes::Bytes;
-use ringfork_media::g711::Law;
+use ringfork_media::formats::Formats;
 use ringfork_media::payload::PayloadMap;
 use ringfork_rcml::evaluation;
 use ringfork_sip::flow::{Flow, Transmit};
@@ -200,8 +200,8 @@ pub enum MediaAction {
         send: bool,
         /// It may send to us.
         receive: bool,
-        /// G.711 and the payload number for sound of our own towards it (`Session::g711`); none: no tone can be sent.
-        tone: Option<(Law, u8)>,
+        /// What of the agreed codecs we make and understand ourselves (`Session::formats`).
+        formats: Formats,
     },
     /// Relay between two sessions from now on, also again when an exchange changed payload numbers.
     Bridge {

@@ -1,12 +1,14 @@
 //! RTP, RTCP, SDP offers and answers, G.711 and DTMF, as plain data and functions: the shell owns sockets and pacing.
 //!
 //! - [`sdp`]: what each dialog offers and answers.
+//! - [`formats`]: what of it we make and understand ourselves.
 //! - [`payload`]: payload numbers rewritten between two dialogs.
 //! - [`relay`]: whom a stream is taken from and sent to; silence.
 //! - [`rtp`], [`rtcp`], [`events`]: packets.
 //! - [`g711`], [`tone`]: sound of our own.
 
 pub mod events;
+pub mod formats;
 pub mod g711;
 pub mod payload;
 pub mod relay;

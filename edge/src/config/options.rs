@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use clap::builder::BoolishValueParser;
 use clap::{Args, ValueEnum};
 use ipnet::IpNet;
+use ringfork_media::tone::Ringing;
 
 use super::value::{
     Data, PortRange, Secret, account_sid, base_url, domain, network, public_address, sip_uri, socket_address,
@@ -53,6 +54,10 @@ pub struct Options {
     /// The ports of sound: even for RTP, the next for RTCP.
     #[arg(long, value_name = "FIRST-LAST", default_value = "20000-29999")]
     pub rtp_ports: PortRange,
+
+    /// The ringing tone that a caller hears who was answered before the leg is.
+    #[arg(long, value_enum, default_value = "europe")]
+    pub ringing: RingingChoice,
 
     /// The trunk that <Number> goes to.
     #[arg(long, value_name = "SIP-URI", value_parser = sip_uri)]
@@ -164,6 +169,24 @@ pub enum DataSync {
     Normal,
     /// One fsync a write.
     Full,
+}
+
+/// `--ringing`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum RingingChoice {
+    /// 425 Hz, one second on, four off.
+    Europe,
+    /// 440 and 480 Hz together, two seconds on, four off.
+    NorthAmerica,
+}
+
+impl From<RingingChoice> for Ringing {
+    fn from(choice: RingingChoice) -> Ringing {
+        match choice {
+            RingingChoice::Europe => Ringing::Europe,
+            RingingChoice::NorthAmerica => Ringing::NorthAmerica,
+        }
+    }
 }
 
 /// `--digest`.

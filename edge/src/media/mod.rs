@@ -6,6 +6,7 @@
 
 mod pool;
 mod relay;
+pub mod source;
 
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
@@ -13,7 +14,7 @@ use std::sync::Arc;
 use std::sync::mpsc::{SyncSender, TrySendError, sync_channel};
 
 use ringfork_call::action::{Input, MediaAction, MediaId};
-use ringfork_media::g711::Law;
+use ringfork_media::formats::Formats;
 use tokio::sync::mpsc;
 
 pub use pool::{PoolSizes, PortPair, PortPool, media_addresses};
@@ -26,13 +27,13 @@ use relay::{Command, Relay, Waker};
 const COMMANDS: usize = 65_536;
 
 /// What an SDP said, kept until a session is needed; see [`MediaAction::Peer`].
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct Description {
     rtp: Option<SocketAddr>,
     signalling: IpAddr,
     send: bool,
     receive: bool,
-    tone: Option<(Law, u8)>,
+    formats: Formats,
 }
 
 /// A session as the core's thread knows it.
@@ -74,10 +75,10 @@ impl Media {
                     self.sessions.insert(media, Session { pair, peer: None, awake: false });
                 }
             }
-            MediaAction::Peer { media, rtp, signalling, send, receive, tone } => {
+            MediaAction::Peer { media, rtp, signalling, send, receive, formats } => {
                 let Some(session) = self.sessions.get_mut(&media) else { return };
-                let description = Description { rtp, signalling, send, receive, tone };
-                session.peer = Some(description);
+                let description = Description { rtp, signalling, send, receive, formats };
+                session.peer = Some(description.clone());
                 if session.awake {
                     self.tell(Command::Peer { media, description });
                 }
@@ -118,7 +119,7 @@ impl Media {
         let Some(session) = self.sessions.get_mut(&media) else { return false };
         if !session.awake {
             session.awake = true;
-            let (pair, peer) = (session.pair.clone(), session.peer);
+            let (pair, peer) = (session.pair.clone(), session.peer.clone());
             self.tell(Command::Open { media, pair });
             if let Some(description) = peer {
                 self.tell(Command::Peer { media, description });

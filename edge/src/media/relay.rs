@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::io::ErrorKind;
 use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::os::fd::OwnedFd;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, TryRecvError};
@@ -21,6 +22,7 @@ use ringfork_media::tone::{Ringing, STEP_MS, Tone};
 
 use super::Description;
 use super::pool::PortPair;
+use super::source::Sounds;
 
 /// Time between two packets of a tone.
 const TONE_STEP: Duration = Duration::from_millis(STEP_MS as u64);
@@ -76,6 +78,12 @@ pub struct RelaySettings {
     pub trusted: Arc<dyn Fn(IpAddr) -> bool + Send + Sync>,
     /// Counters.
     pub counters: Arc<MediaCounters>,
+    /// Where sounds come from.
+    pub sounds: Arc<dyn Sounds>,
+    /// `--ringing`.
+    pub ringing: Ringing,
+    /// Where recordings are written, as `RE….wav` (8 kHz, mono, 16 bits); made when there is none.
+    pub recordings: PathBuf,
 }
 
 /// What the core's side says.
@@ -204,7 +212,7 @@ impl Relay {
     fn obey(&mut self, command: Command, now: Instant) {
         match command {
             Command::Open { media, pair } => self.open(media, pair, now),
-            Command::Peer { media, description: Description { rtp, signalling, send, receive, tone } } => {
+            Command::Peer { media, description: Description { rtp, signalling, send, receive, formats } } => {
                 let trusted = rtp.is_some_and(|address| (self.settings.trusted)(address.ip()));
                 let Some(session) = self.by_id(media) else { return };
                 session.rtp.signal(rtp, signalling, trusted, now);
@@ -214,7 +222,7 @@ impl Relay {
                 session.silence.hold(!(send && receive), now);
                 session.send = send;
                 session.receive = receive;
-                session.law = tone;
+                session.law = formats.sound;
             }
             Command::Bridge { a, b, a_to_b, b_to_a } => {
                 let (Some(first), Some(second)) = (self.by_id.get(&a).copied(), self.by_id.get(&b).copied()) else {
@@ -231,9 +239,10 @@ impl Relay {
             }
             Command::Unbridge { media } => self.unbridge(media),
             Command::Tone { media, on } => {
+                let ringing = self.settings.ringing;
                 let Some(session) = self.by_id(media) else { return };
                 let was = session.tone.is_some();
-                session.tone = on.then(new_tone);
+                session.tone = on.then(|| new_tone(ringing));
                 match (was, on) {
                     (false, true) => {
                         if self.tones == 0 {
@@ -390,12 +399,12 @@ impl Relay {
 }
 
 /// RFC 3550 §5.1: SSRC, first sequence number and first timestamp are random.
-fn new_tone() -> Tone {
+fn new_tone(ringing: Ringing) -> Tone {
     let mut seed = [0u8; 10];
     let _ = getrandom::fill(&mut seed);
     let [a, b, c, d, e, f, g, h, i, j] = seed;
     let number = |octets| u32::from_be_bytes(octets);
-    Tone::new(Ringing::Europe, number([a, b, c, d]), u16::from_be_bytes([i, j]), number([e, f, g, h]))
+    Tone::new(ringing, number([a, b, c, d]), u16::from_be_bytes([i, j]), number([e, f, g, h]))
 }
 
 impl Session {

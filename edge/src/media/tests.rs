@@ -5,7 +5,9 @@ use std::net::UdpSocket;
 use std::time::Duration;
 
 use ringfork_call::action::Ports;
+use ringfork_media::g711::Law;
 use ringfork_media::payload::PayloadMap;
+use ringfork_media::tone::Ringing;
 
 struct Party {
     socket: UdpSocket,
@@ -23,8 +25,14 @@ struct Bench {
 fn bench(address: &'static str, silence: Duration) -> Bench {
     let pool = PortPool::new(vec![address.parse().unwrap()], "22000-22099".parse().unwrap(), 50, 0);
     let (sender, inputs) = mpsc::channel(16);
-    let settings =
-        RelaySettings { silence, trusted: Arc::new(|_| false), counters: Arc::new(MediaCounters::default()) };
+    let settings = RelaySettings {
+        silence,
+        trusted: Arc::new(|_| false),
+        counters: Arc::new(MediaCounters::default()),
+        sounds: Arc::new(source::NoSounds),
+        ringing: Ringing::Europe,
+        recordings: std::env::temp_dir(),
+    };
     let media = Media::start(pool.clone(), settings, sender).unwrap();
     Bench { media, pool, inputs, address }
 }
@@ -43,7 +51,7 @@ impl Bench {
             signalling: self.address.parse().unwrap(),
             send: true,
             receive: true,
-            tone: Some((Law::Mu, 0)),
+            formats: Formats::plain(Law::Mu),
         });
         Party { socket, media, port }
     }

@@ -69,6 +69,11 @@ impl Folder {
     pub fn credentials(&self) -> PathBuf {
         self.path.join("credentials.json")
     }
+
+    /// Where recordings are, as `RE….wav`; the folder is made with the first.
+    pub fn recordings(&self) -> PathBuf {
+        self.path.join("recordings")
+    }
 }
 
 impl Drop for Folder {

@@ -402,7 +402,7 @@ impl<P: Ports> Core<P> {
             signalling: flow.remote().ip(),
             send: direction.sends(),
             receive: direction.receives(),
-            tone: sdp.g711(),
+            formats: sdp.formats(),
         }));
     }
 
