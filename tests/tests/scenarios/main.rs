@@ -9,4 +9,5 @@ mod callbacks;
 mod documents;
 mod endings;
 mod fork;
+mod hold;
 mod races;
