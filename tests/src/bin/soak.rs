@@ -37,7 +37,7 @@ async fn main() {
         load(&edge, "1000", &Scenario::new().call().finally("200").ack().pause(200).hang_up(), calls, rate, false);
     let start = Instant::now();
     let expected = (calls as usize) * DEVICES;
-    let (mut after_tenth, mut highest) = (0.0, 0.0f64);
+    let (mut after_tenth, mut highest) = (0.0, [0.0f64; 2]);
     let mut seen = (0, Instant::now());
     loop {
         tokio::time::sleep(Duration::from_secs(10)).await;
@@ -58,7 +58,8 @@ async fn main() {
             if after_tenth == 0.0 {
                 after_tenth = memory;
             }
-            highest = highest.max(memory);
+            let half = usize::from(over * 2 >= expected);
+            highest[half] = highest[half].max(memory);
         }
         if over != seen.0 {
             seen = (over, Instant::now());
@@ -77,9 +78,11 @@ async fn main() {
     .await;
     let (over, wrong) = tally.lock().unwrap().state();
     println!(
-        "sipp ended with {code:?} {errors}; {over} legs over, {wrong} wrong; memory {after_tenth:.1} MB after the first tenth, {highest:.1} MB at most"
+        "sipp ended with {code:?} {errors}; {over} legs over, {wrong} wrong; memory {after_tenth:.1} MB after the first tenth, at most {:.1} MB in the first half and {:.1} MB in the second",
+        highest[0], highest[1]
     );
     assert_eq!((over, wrong), (expected, 0), "every leg has one completed, last, without a gap");
-    assert!(highest < after_tenth * 1.1 + 4.0, "memory grew");
+    // A stall of the machine leaves a high-water mark, at any time; a leak of 100 bytes a call shows in the second half.
+    assert!(highest[1] < highest[0] + calls as f64 / 2.0 * 100.0 / 1e6, "memory grew");
     drop(phones);
 }
