@@ -175,6 +175,7 @@ impl Call {
         }
         match input {
             CallInput::CallerCancelled => self.caller_left(now, CallStatus::Canceled),
+            CallInput::CallerRefused => self.caller_left(now, CallStatus::Failed),
             CallInput::CallerHungUp => self.caller_left(now, CallStatus::Completed),
             CallInput::CallerAnswered => self.caller_answered(now),
             CallInput::LegProvisional { leg, code } => self.leg_provisional(now, leg, code),
@@ -441,10 +442,14 @@ impl Call {
     /// CANCEL or BYE: whatever runs ends; a Dial's action is still requested, its answer unused (RCML.md 1.5).
     fn caller_left(&mut self, now: Now, how: CallStatus) {
         // A CANCEL that crosses our 200 changes nothing (RCML.md 1.5).
-        if how == CallStatus::Canceled && self.caller.is_answered() {
+        if how != CallStatus::Completed && self.caller.is_answered() {
             return;
         }
-        let Some(status) = self.caller.leave(&mut self.desk.out) else { return };
+        let Some(mut status) = self.caller.leave(&mut self.desk.out) else { return };
+        if how == CallStatus::Failed {
+            // Not a caller who gave up: one that got another refusal than 486, 480 and 603 (RCML.md 3.1).
+            status = how;
+        }
         let over = match std::mem::replace(&mut self.doing, Doing::Nothing) {
             Doing::Finding { dial, .. } => Some(Over::without_legs(*dial)),
             Doing::Naming { plan, .. } => Some(plan.drop_all()),

@@ -52,6 +52,8 @@ pub enum CallInput {
     /// CANCEL, or the INVITE's own Expires, before our final response. Signalling has not answered it:
     /// it waits for `Refuse` with 487.
     CallerCancelled,
+    /// Signalling has refused the INVITE by itself, for what nobody decides: no PRACK came, or no usable answer in it.
+    CallerRefused,
     /// BYE, or the caller was lost: no ACK, session expired, silent media, no usable answer in the ACK.
     CallerHungUp,
     /// The 200 that [`CallOutput::AnswerWith`] asked for has left: at once, or after the PRACK that it waits for

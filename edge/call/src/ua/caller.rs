@@ -159,7 +159,7 @@ impl Call {
         let cancelled = ringing.cancelled;
         self.refuse_caller(core, code, None);
         if !cancelled {
-            self.tell(CallInput::CallerCancelled);
+            self.tell(CallInput::CallerRefused);
         }
     }
 

@@ -9,6 +9,7 @@ use ringfork_sip::message::{Message, Method};
 use super::calls::{answer, ring, setup};
 use super::net::{Net, Phone, sdp, sdp_of};
 use crate::action::{Input, MediaAction, ResolvedTarget};
+use crate::control::{CallStatus, Write};
 
 /// A bridged call: the caller's 200 and the INVITE that the phone answered under `p1`.
 fn bridged() -> (Net, Phone, Phone, Message, Message) {
@@ -380,18 +381,23 @@ fn a_leg_that_is_gone_before_the_prack() {
 #[test]
 fn no_prack() {
     let (mut net, caller, phones) = setup(&["bob"]);
+    if let Some(Step::Dial(dial)) = net.program.steps.first_mut() {
+        dial.timeout = 300;
+    }
     net.send(&caller, caller.invite("100", "c1", 1, "Require: 100rel\r\n", ""));
     let invite = net.take_method(&phones[0], Method::Invite);
     net.send(&phones[0], phones[0].respond(&invite, 180, "p1", ""));
-    net.advance(Duration::from_secs(29));
-    net.advance(Duration::from_secs(4));
-    let last = std::iter::from_fn(|| {
-        let at = net.sent.iter().position(|(to, _)| *to == caller.address)?;
-        net.sent.remove(at)
-    })
-    .last()
-    .unwrap();
-    assert!(matches!(last.1.status(), Some(480 | 504 | 487)), "{:?}", last.1);
+    net.advance(Duration::from_secs(31));
+    assert!(net.sent.iter().all(|(to, message)| *to != caller.address || message.status() < Some(200)));
+    net.advance(Duration::from_secs(2));
+    net.take_code(&caller, 504);
+    net.take_method(&phones[0], Method::Cancel);
+    // RCML.md 3.1: refused by us and not given up: failed.
+    let status = net.writes.iter().find_map(|write| match write {
+        Write::Parent { status, .. } => Some(*status),
+        _ => None,
+    });
+    assert_eq!(status, Some(CallStatus::Failed));
     net.assert_clean();
 }
 

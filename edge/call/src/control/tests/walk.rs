@@ -229,6 +229,7 @@ impl World {
             40..55 => self.pass_some_time(),
             55..58 => self.input(CallInput::Timeout),
             58 if self.chance(0.4) => self.input(CallInput::CallerCancelled),
+            61 if self.chance(0.2) => self.input(CallInput::CallerRefused),
             59 if self.chance(0.3) => self.input(CallInput::CallerHungUp),
             60 if self.chance(0.2) => {
                 self.dropped = true;
@@ -372,7 +373,8 @@ impl World {
     }
 
     fn input(&mut self, input: CallInput) {
-        let left = matches!(input, CallInput::CallerCancelled) && self.caller == Party::Unanswered
+        let left = matches!(input, CallInput::CallerCancelled | CallInput::CallerRefused)
+            && self.caller == Party::Unanswered
             || matches!(input, CallInput::CallerHungUp);
         let at = self.now.instant.duration_since(self.start);
         self.trace.iter_mut().for_each(|trace| trace.push(format!("{at:?} < {input:?}")));
