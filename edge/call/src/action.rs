@@ -44,8 +44,9 @@ pub enum Action {
     LookupClient { token: Token, login: String },
     /// Look a called number up: exactly, then with or without `+`. Answered by [`Input::Number`].
     LookupNumber { token: Token, number: String },
-    /// Write a new, moved, refreshed or removed binding. Answered by [`Input::Written`].
-    WriteBinding { token: Token, binding: BindingWrite },
+    /// Write new, moved, refreshed or removed bindings of one AOR: all of them or none, and after what was asked for of
+    /// this AOR before. Answered by [`Input::Written`].
+    WriteBindings { token: Token, bindings: Vec<BindingWrite> },
     /// Write call state and events. Answered by [`Input::Written`].
     WriteCall { token: Token, write: Write },
     /// Invoke `evaluate`. Answered by [`Input::Evaluated`].

@@ -5,7 +5,7 @@ use std::hash::{BuildHasher, RandomState};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use ringfork_call::action::{BindingRecord, BindingWrite};
-use ringfork_state::{Bindings, Expect, Owner, StoreError};
+use ringfork_state::{BindingChange, Bindings, Expect, Owner, StoreError};
 use tokio::sync::{Mutex as AsyncMutex, MutexGuard as AsyncGuard};
 
 use super::convert;
@@ -54,11 +54,58 @@ impl BindingWriter {
         }
     }
 
-    /// Applies one write.
+    /// Applies the writes of one AOR, all of them or none.
     ///
     /// # Errors
     /// The store's; a conflict is mended here once.
-    pub async fn write(&self, write: BindingWrite) -> Result<(), StoreError> {
+    pub async fn write(&self, mut writes: Vec<BindingWrite>) -> Result<(), StoreError> {
+        match (writes.pop(), writes.first()) {
+            (None, _) => Ok(()),
+            (Some(write), None) => self.write_one(write).await,
+            (Some(last), Some(_)) => {
+                writes.push(last);
+                let _turn = self.turn(aor_of(&writes)).await;
+                match self.write_several(&writes).await {
+                    Err(StoreError::Conflict) => self.write_several(&writes).await,
+                    other => other,
+                }
+            }
+        }
+    }
+
+    async fn write_several(&self, writes: &[BindingWrite]) -> Result<(), StoreError> {
+        let aor = aor_of(writes);
+        let stored = self.bindings.of_aor(aor).await?;
+        let version = |key: &str| stored.iter().find(|binding| binding.key == key).map(|binding| binding.version);
+        let mut changes = Vec::with_capacity(writes.len());
+        for write in writes {
+            match write {
+                BindingWrite::Put(record) => changes.push(BindingChange::Put {
+                    expect: version(&record.key).map_or(Expect::Absent, Expect::Version),
+                    binding: Box::new(convert::binding((**record).clone(), &self.owner)),
+                }),
+                BindingWrite::Delete { key, .. } => {
+                    changes.extend(version(key).map(|version| BindingChange::Delete { key: key.clone(), version }));
+                }
+            }
+        }
+        if !changes.is_empty() {
+            self.bindings.change_all(&self.owner, aor, &changes).await?;
+        }
+        let mut versions = self.versions();
+        for write in writes {
+            match write {
+                BindingWrite::Put(record) => {
+                    let new = version(&record.key).map_or(1, |before| before + 1);
+                    versions.insert(self.hash(aor, &record.key), new);
+                }
+                BindingWrite::Delete { key, .. } => drop(versions.remove(&self.hash(aor, key))),
+            }
+        }
+        Ok(())
+    }
+
+    async fn write_one(&self, write: BindingWrite) -> Result<(), StoreError> {
         match write {
             BindingWrite::Put(record) => {
                 let _turn = self.turn(&record.aor).await;
@@ -126,6 +173,15 @@ impl BindingWriter {
     }
 }
 
+/// The AOR that they all are of.
+fn aor_of(writes: &[BindingWrite]) -> &str {
+    match writes.first() {
+        Some(BindingWrite::Put(record)) => &record.aor,
+        Some(BindingWrite::Delete { aor, .. }) => aor,
+        None => "",
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -155,17 +211,17 @@ mod tests {
         let store = Arc::new(MemoryStore::new());
         let owner = store.start("one", &[], 1).await.unwrap().owner;
         let first = BindingWriter::new(store.clone(), owner);
-        first.write(BindingWrite::Put(Box::new(record(1)))).await.unwrap();
-        first.write(BindingWrite::Put(Box::new(record(2)))).await.unwrap();
+        first.write(vec![BindingWrite::Put(Box::new(record(1)))]).await.unwrap();
+        first.write(vec![BindingWrite::Put(Box::new(record(2)))]).await.unwrap();
 
         let owner = store.start("one", &[], 2).await.unwrap().owner;
         let second = BindingWriter::new(store.clone(), owner);
         let loaded = second.load().await.unwrap();
         assert_eq!(loaded, [record(2)]);
-        second.write(BindingWrite::Put(Box::new(record(3)))).await.unwrap();
+        second.write(vec![BindingWrite::Put(Box::new(record(3)))]).await.unwrap();
         // The former process, if it still runs, is shut out.
-        assert_eq!(first.write(BindingWrite::Put(Box::new(record(4)))).await, Err(StoreError::Stale));
-        second.write(BindingWrite::Delete { aor: "alice".into(), key: record(1).key }).await.unwrap();
+        assert_eq!(first.write(vec![BindingWrite::Put(Box::new(record(4)))]).await, Err(StoreError::Stale));
+        second.write(vec![BindingWrite::Delete { aor: "alice".into(), key: record(1).key }]).await.unwrap();
         assert!(second.load().await.unwrap().is_empty());
     }
 
@@ -173,9 +229,31 @@ mod tests {
     async fn a_binding_that_was_not_loaded_is_found_by_its_conflict() {
         let store = Arc::new(MemoryStore::new());
         let owner = store.start("one", &[], 1).await.unwrap().owner;
-        BindingWriter::new(store.clone(), owner.clone()).write(BindingWrite::Put(Box::new(record(1)))).await.unwrap();
+        BindingWriter::new(store.clone(), owner.clone())
+            .write(vec![BindingWrite::Put(Box::new(record(1)))])
+            .await
+            .unwrap();
         let unaware = BindingWriter::new(store.clone(), owner);
-        unaware.write(BindingWrite::Put(Box::new(record(2)))).await.unwrap();
+        unaware.write(vec![BindingWrite::Put(Box::new(record(2)))]).await.unwrap();
         assert_eq!(unaware.load().await.unwrap(), [record(2)]);
+    }
+
+    /// RFC 3261 §10.3: all of a REGISTER's changes, or none; each is written on from there.
+    #[tokio::test]
+    async fn several_bindings_are_written_together() {
+        let store = Arc::new(MemoryStore::new());
+        let owner = store.start("one", &[], 1).await.unwrap().owner;
+        let writer = BindingWriter::new(store.clone(), owner);
+        let put = |key: &str, cseq| BindingWrite::Put(Box::new(BindingRecord { key: key.to_owned(), ..record(cseq) }));
+        let delete = |key: &str| BindingWrite::Delete { aor: "alice".into(), key: key.to_owned() };
+        writer.write(vec![put("a", 1)]).await.unwrap();
+        writer.write(vec![put("a", 2), put("b", 2), delete("c")]).await.unwrap();
+        writer.write(vec![put("b", 3)]).await.unwrap();
+        writer.write(vec![delete("a"), put("b", 4)]).await.unwrap();
+        writer.write(vec![put("a", 5)]).await.unwrap();
+        let mut loaded = writer.load().await.unwrap();
+        loaded.sort_by(|one, other| one.key.cmp(&other.key));
+        let held: Vec<_> = loaded.iter().map(|record| (record.key.as_str(), record.cseq)).collect();
+        assert_eq!(held, [("a", 5), ("b", 4)]);
     }
 }

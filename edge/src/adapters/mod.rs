@@ -145,10 +145,10 @@ impl Services {
                     Some(Input::Number { token, result })
                 }),
             ),
-            Action::WriteBinding { token, binding } => (
+            Action::WriteBindings { token, bindings } => (
                 immediate,
                 Box::pin(async move {
-                    let result = this.bindings.write(binding).await.map_err(|error| failed("binding", &error));
+                    let result = this.bindings.write(bindings).await.map_err(|error| failed("binding", &error));
                     Some(Input::Written { token, result })
                 }),
             ),
@@ -235,7 +235,7 @@ fn refusal(action: Action) -> Option<Input> {
         Action::Resolve { token, .. } => Some(Input::Resolved { token, targets: Vec::new() }),
         Action::LookupClient { token, .. } => Some(Input::Client { token, result: Err(StoreError::Unavailable) }),
         Action::LookupNumber { token, .. } => Some(Input::Number { token, result: Err(StoreError::Unavailable) }),
-        Action::WriteBinding { token, .. } | Action::WriteCall { token, .. } => {
+        Action::WriteBindings { token, .. } | Action::WriteCall { token, .. } => {
             Some(Input::Written { token, result: Err(StoreError::Unavailable) })
         }
         Action::Evaluate { token, .. } => {

@@ -45,6 +45,36 @@ pub enum Expect {
     Version(u64),
 }
 
+/// One change of several: see [`Bindings::change_all`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum BindingChange {
+    /// As [`Bindings::put`].
+    Put {
+        /// As it is to be.
+        binding: Box<Binding>,
+        /// What is there now.
+        expect: Expect,
+    },
+    /// As [`Bindings::delete`], of one that is there.
+    Delete {
+        /// Its key.
+        key: String,
+        /// Its version.
+        version: u64,
+    },
+}
+
+impl BindingChange {
+    /// The key of its binding.
+    #[must_use]
+    pub fn key(&self) -> &str {
+        match self {
+            BindingChange::Put { binding, .. } => &binding.key,
+            BindingChange::Delete { key, .. } => key,
+        }
+    }
+}
+
 /// Some of an edge's bindings.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BindingPage {
@@ -76,6 +106,12 @@ pub trait Bindings: Send + Sync {
     /// # Errors
     /// As [`Bindings::put`].
     async fn delete(&self, owner: &Owner, aor: &str, key: &str, version: u64) -> Result<()>;
+
+    /// Changes several bindings of one AOR, each named once: all of them or none. At most a hundred.
+    ///
+    /// # Errors
+    /// As [`Bindings::put`]; one to be deleted that is not there is a conflict too. Nothing is changed then.
+    async fn change_all(&self, owner: &Owner, aor: &str, changes: &[BindingChange]) -> Result<()>;
 
     /// Every binding of an AOR, whoever owns it, expired ones that nobody cleaned away included.
     async fn of_aor(&self, aor: &str) -> Result<Vec<Binding>>;

@@ -29,7 +29,7 @@ pub mod reaping;
 pub mod sid;
 pub mod table;
 
-pub use binding::{Binding, BindingPage, Bindings, Expect};
+pub use binding::{Binding, BindingChange, BindingPage, Bindings, Expect};
 pub use call::{Call, CallDescription, CallFilter, CallQueries, CallStatus, CallWrite, Calls, Direction, PlannedLeg};
 pub use directory::{
     Account, Application, Client, ClientEntry, Directory, DirectoryAdmin, Number, NumberEntry, Voice, VoiceSettings,

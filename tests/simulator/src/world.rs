@@ -84,7 +84,7 @@ enum Happening {
     Wake { who: Who, timer: Timer },
     Answer(Box<Input>),
     Stored { write: Box<Write>, token: Token, fails: bool },
-    Bound { binding: Box<BindingWrite>, token: Token },
+    Bound { bindings: Vec<BindingWrite>, token: Token },
     Delivered { event: Arc<Event>, token: Token, accepted: bool },
     Silence(IpAddr),
     Start(usize),
@@ -323,7 +323,12 @@ impl<'a> World<'a> {
         for (_, happening) in left {
             match happening {
                 Happening::Stored { write, .. } => self.outside.sees(now, Moment::WriteLeft(&write))?,
-                Happening::Bound { binding, .. } => self.outside.sees(now, Moment::BindingLeft(&binding))?,
+                Happening::Bound { bindings, .. } => {
+                    for binding in &bindings {
+                        self.outside.sees(now, Moment::BindingLeft(binding))?;
+                    }
+                    continue;
+                }
                 Happening::Delivered { event, .. } => self.outside.sees(now, Moment::EventLeft(&event))?,
                 _ => continue,
             };
@@ -451,8 +456,10 @@ impl<'a> World<'a> {
                 let result = if fails { Err(StoreError::Unavailable) } else { Ok(()) };
                 self.input(Input::Written { token, result })?;
             }
-            Happening::Bound { binding, token } => {
-                self.show(Moment::Bound(&binding))?;
+            Happening::Bound { bindings, token } => {
+                for binding in &bindings {
+                    self.show(Moment::Bound(binding))?;
+                }
                 self.input(Input::Written { token, result: Ok(()) })?;
             }
             Happening::Delivered { event, token, accepted } => {
@@ -546,8 +553,8 @@ impl<'a> World<'a> {
                 });
                 self.answer(2, Input::Number { token, result: Ok(entry) });
             }
-            Action::WriteBinding { token, binding } => {
-                self.after(Duration::from_millis(2), Happening::Bound { binding: Box::new(binding), token });
+            Action::WriteBindings { token, bindings } => {
+                self.after(Duration::from_millis(2), Happening::Bound { bindings, token });
             }
             Action::WriteCall { token, write } => {
                 self.tell(|| format!("write {write:?}"));

@@ -80,8 +80,8 @@ pub enum Pending {
     MediaHost { call: Key, party: Party, name: String },
     /// Addresses for a request that is written already.
     Route(Box<super::hop::Deferred>),
-    /// A binding's write before the 200 of its REGISTER.
-    Binding(u64),
+    /// A write of this AOR's bindings, for the REGISTER whose turn it is.
+    Bindings(String),
     /// A binding's write that nobody waits for.
     Unawaited,
 }
@@ -117,8 +117,8 @@ pub enum Timer {
     Probe { aor: String, key: String },
     /// A stream that we open is not up yet.
     Connecting(u64),
-    /// A REGISTER's write takes too long.
-    Registering(u64),
+    /// A REGISTER waits too long for its turn or its write.
+    Registering { aor: String, serial: u64 },
 }
 
 /// A port pair lent for one party, and the session description that names it.

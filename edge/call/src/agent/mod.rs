@@ -24,6 +24,7 @@ mod outputs;
 pub(crate) mod register;
 pub(crate) mod slab;
 pub(crate) mod timers;
+mod turns;
 
 #[cfg(test)]
 #[allow(clippy::disallowed_methods)] // An instant to count from can only be had so.
@@ -94,7 +95,7 @@ pub struct Agent<P: Ports> {
     numbers: Cache<NumberEntry>,
     abuse: Abuse,
     keepalive: KeepAlive,
-    registering: HashMap<u64, register::Registering>,
+    registering: HashMap<String, turns::Turns>,
     probes: HashMap<(String, String), TimerId>,
     bindings_due: Option<TimerId>,
     draining: bool,
@@ -183,7 +184,7 @@ impl<P: Ports> Agent<P> {
             }
             Input::Written { token, result } => match self.core.pending.remove(&token) {
                 Some(Pending::Control { call, ticket }) => self.tell(call, CallInput::Written { ticket, result }),
-                Some(Pending::Binding(serial)) => self.binding_written(serial, result),
+                Some(Pending::Bindings(aor)) => self.bindings_written(&aor, result),
                 _ => {}
             },
             Input::Evaluated { token, result } => {
@@ -504,7 +505,7 @@ impl<P: Ports> Agent<P> {
             Timer::Bindings => self.bindings_are_due(),
             Timer::Probe { aor, key } => self.probe_failed(aor, key),
             Timer::Connecting(connection) => self.on_flow_closed(connection),
-            Timer::Registering(serial) => self.register_failed(serial),
+            Timer::Registering { aor, serial } => self.register_is_late(&aor, serial),
         }
     }
 

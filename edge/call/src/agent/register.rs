@@ -6,31 +6,18 @@ use ringfork_sip::build::RequestBuilder;
 use ringfork_sip::flow::Flow;
 use ringfork_sip::header::HeaderName;
 use ringfork_sip::message::Method;
-use ringfork_sip::registrar::{self, BindingRecord, BindingWrite, Change, Due, Limits, Refusal, Reply};
+use ringfork_sip::registrar::{self, BindingRecord, BindingWrite, Change, Due, Limits, Outcome, Refusal, Reply};
 
 use super::Agent;
 use super::checks::REGISTER_SUPPORTED;
 use super::core::{Owner, Pending, Request, Timer};
 use super::keepalive::{SILENCE, Step};
-use crate::action::{Action, LogLevel, Ports, StoreError};
+use crate::action::{Action, LogLevel, Ports};
 use crate::ua::ALLOW;
 
-/// How long a REGISTER waits for its write (DESIGN "The split").
-const WRITE: Duration = Duration::from_secs(2);
 /// How long a loaded binding may take to answer OPTIONS (DESIGN "SIP choices": three times in 5 s; the transaction
 /// sends it at 0, 0.5, 1.5 and 3.5 s).
 const PROBE: Duration = Duration::from_secs(5);
-
-/// A REGISTER whose bindings are being written.
-#[derive(Debug)]
-pub struct Registering {
-    request: Request,
-    changes: Vec<Change>,
-    reply: Reply,
-    /// Writes without an answer.
-    writes: usize,
-    timer: Option<super::timers::TimerId>,
-}
 
 impl<P: Ports> Agent<P> {
     /// An authenticated REGISTER, whose user owns the AOR.
@@ -40,6 +27,13 @@ impl<P: Ports> Agent<P> {
         let aor = message.to().and_then(|to| to.uri()).filter(|uri| uri.is_sip());
         let aor = aor.filter(|uri| config.is_own_host(&super::hop::host_text(uri)));
         let Some(aor) = aor.and_then(|uri| uri.user_unescaped()) else { return self.core.refuse(&request, 404) };
+        let aor = aor.into_owned();
+        self.register_in_turn(&aor, request);
+    }
+
+    /// What a REGISTER of this AOR changes.
+    pub(super) fn decide(&self, aor: &str, request: &Request) -> Result<Outcome, Refusal> {
+        let config = &self.core.config;
         let limits = Limits {
             min_expires: config.min_expires,
             max_expires: config.max_expires,
@@ -47,27 +41,10 @@ impl<P: Ports> Agent<P> {
             ..Limits::default()
         };
         let now = self.core.now.unix_ms / 1000;
-        let outcome = registrar::register(&self.core.bindings, message, &aor, request.flow, now, &limits);
-        let outcome = match outcome {
-            Ok(outcome) => outcome,
-            Err(refusal) => return self.refuse_register(&request, refusal),
-        };
-        let writes: Vec<BindingWrite> = outcome.changes.iter().filter_map(Change::write).collect();
-        let mut registering =
-            Registering { request, changes: outcome.changes, reply: outcome.reply, writes: writes.len(), timer: None };
-        if writes.is_empty() {
-            return self.registered(registering);
-        }
-        let serial = self.core.serial();
-        self.core.set(&mut registering.timer, WRITE, Timer::Registering(serial));
-        self.registering.insert(serial, registering);
-        for binding in writes {
-            let token = self.core.token(Pending::Binding(serial));
-            self.core.actions.push_back(Action::WriteBinding { token, binding });
-        }
+        registrar::register(&self.core.bindings, &request.message, aor, request.flow, now, &limits)
     }
 
-    fn refuse_register(&mut self, request: &Request, refusal: Refusal) {
+    pub(super) fn refuse_register(&mut self, request: &Request, refusal: Refusal) {
         let tag = self.core.txns.local_tag(request.key);
         let mut builder = self.core.response(request, refusal.status(), Some(&tag));
         match refusal {
@@ -81,31 +58,8 @@ impl<P: Ports> Agent<P> {
         self.core.count("registrations_refused_total", "");
     }
 
-    /// A binding's write was answered.
-    pub(super) fn binding_written(&mut self, serial: u64, result: Result<(), StoreError>) {
-        let Some(registering) = self.registering.get_mut(&serial) else { return };
-        registering.writes -= 1;
-        if result.is_err() {
-            return self.register_failed(serial);
-        }
-        if registering.writes == 0
-            && let Some(mut registering) = self.registering.remove(&serial)
-        {
-            self.core.timers.clear(&mut registering.timer);
-            self.registered(registering);
-        }
-    }
-
-    /// The write failed or takes too long: 500, and nothing is changed.
-    pub(super) fn register_failed(&mut self, serial: u64) {
-        let Some(mut registering) = self.registering.remove(&serial) else { return };
-        self.core.timers.clear(&mut registering.timer);
-        self.core.refuse_for_now(&registering.request, 500, 5);
-        self.core.count("binding_writes_failed_total", "");
-    }
-
-    fn registered(&mut self, registering: Registering) {
-        let Registering { request, changes, reply, .. } = registering;
+    /// The bindings are written: the table has them, and the 200 says so.
+    pub(super) fn registered(&mut self, request: Request, changes: Vec<Change>, reply: &Reply) {
         for change in changes {
             if let Change::Put { record, .. } = &change {
                 self.watch(record.flow);
@@ -168,13 +122,17 @@ impl<P: Ports> Agent<P> {
 
     /// A binding is gone from the table: the store forgets it too.
     fn forget(&mut self, record: BindingRecord) {
+        if self.is_being_written(&record.aor, &record.key) {
+            return;
+        }
         let token = self.core.token(Pending::Unawaited);
-        let binding = BindingWrite::Delete { aor: record.aor, key: record.key };
-        self.core.actions.push_back(Action::WriteBinding { token, binding });
+        let bindings = vec![BindingWrite::Delete { aor: record.aor, key: record.key }];
+        self.core.actions.push_back(Action::WriteBindings { token, bindings });
     }
 
     /// The client is deleted: so are its bindings.
     pub(super) fn end_bindings_of(&mut self, login: &str) {
+        self.refuse_registers_of(login);
         for record in self.core.bindings.remove_aor(login) {
             self.forget(record);
         }

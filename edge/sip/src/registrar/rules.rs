@@ -243,7 +243,8 @@ pub fn register(
 }
 
 impl Change {
-    fn key(&self) -> &str {
+    /// The key of its binding.
+    pub fn key(&self) -> &str {
         match self {
             Change::Put { record, .. } => &record.key,
             Change::Remove { key, .. } => key,

@@ -3,12 +3,13 @@
 use std::borrow::Cow;
 
 use async_trait::async_trait;
-use aws_sdk_dynamodb::types::AttributeValue;
+use aws_sdk_dynamodb::types::{AttributeValue, Delete, Put, TransactWriteItem};
 use sha2::{Digest, Sha256};
 
+use super::directory::condition_failed;
 use super::item::{Item, Read, Update, Write, json, n, s};
 use super::{Conditional, DynamoStore, absent, failure, key};
-use crate::binding::{Binding, BindingPage, BindingPlace, Bindings, Expect};
+use crate::binding::{Binding, BindingChange, BindingPage, BindingPlace, Bindings, Expect};
 use crate::edge::Owner;
 use crate::table::BINDINGS;
 use crate::{Result, StoreError};
@@ -76,6 +77,14 @@ fn unchanged(owner: &Owner, version: u64) -> Update {
     update
 }
 
+/// The version that a binding gets, and what must hold for that.
+fn put_under(owner: &Owner, expect: Expect) -> (u64, Update) {
+    match expect {
+        Expect::Absent => (1, absent()),
+        Expect::Version(before) => (before + 1, unchanged(owner, before)),
+    }
+}
+
 fn fenced(stored: &Binding, owner: &Owner) -> bool {
     stored.owner.edge == owner.edge && stored.owner.epoch > owner.epoch
 }
@@ -83,10 +92,7 @@ fn fenced(stored: &Binding, owner: &Owner) -> bool {
 #[async_trait]
 impl Bindings for DynamoStore {
     async fn put(&self, owner: &Owner, binding: &Binding, expect: Expect) -> Result<u64> {
-        let (version, condition) = match expect {
-            Expect::Absent => (1, absent()),
-            Expect::Version(before) => (before + 1, unchanged(owner, before)),
-        };
+        let (version, condition) = put_under(owner, expect);
         match self.put_if(&BINDINGS, write_binding(owner, binding, version)?, condition).await? {
             Conditional::Done => Ok(version),
             Conditional::Failed(None) => Err(StoreError::Conflict),
@@ -109,6 +115,50 @@ impl Bindings for DynamoStore {
             Conditional::Done | Conditional::Failed(None) => Ok(()),
             Conditional::Failed(Some(item)) if fenced(&read_binding(&item)?, owner) => Err(StoreError::Stale),
             Conditional::Failed(Some(_)) => Err(StoreError::Conflict),
+        }
+    }
+
+    async fn change_all(&self, owner: &Owner, aor: &str, changes: &[BindingChange]) -> Result<()> {
+        let corrupt = |error: aws_sdk_dynamodb::error::BuildError| StoreError::Corrupt(error.to_string());
+        let mut items = Vec::with_capacity(changes.len());
+        for change in changes {
+            let item = TransactWriteItem::builder();
+            items.push(match change {
+                BindingChange::Put { binding, expect } => {
+                    let (version, condition) = put_under(owner, *expect);
+                    let put = Put::builder()
+                        .table_name(self.table(&BINDINGS))
+                        .set_item(Some(write_binding(owner, binding, version)?))
+                        .condition_expression(condition.condition_text())
+                        .set_expression_attribute_names(Some(condition.names))
+                        .set_expression_attribute_values((!condition.values.is_empty()).then_some(condition.values));
+                    item.put(put.build().map_err(corrupt)?).build()
+                }
+                BindingChange::Delete { key: device, version } => {
+                    let condition = unchanged(owner, *version);
+                    let delete = Delete::builder()
+                        .table_name(self.table(&BINDINGS))
+                        .set_key(Some(key(aor, Some(&sort_key(device)))))
+                        .condition_expression(condition.condition_text())
+                        .set_expression_attribute_names(Some(condition.names))
+                        .set_expression_attribute_values(Some(condition.values));
+                    item.delete(delete.build().map_err(corrupt)?).build()
+                }
+            });
+        }
+        let request = self.client.transact_write_items().set_transact_items(Some(items));
+        match request.set_return_consumed_capacity(self.asked_capacity()).send().await {
+            Ok(output) => {
+                self.count_all(&BINDINGS, "TransactWriteItems", output.consumed_capacity.as_deref());
+                Ok(())
+            }
+            Err(error) if condition_failed(&error) => {
+                let stored = self.of_aor(aor).await?;
+                let named = |stored: &&Binding| changes.iter().any(|change| change.key() == stored.key);
+                let stale = stored.iter().filter(named).any(|stored| fenced(stored, owner));
+                Err(if stale { StoreError::Stale } else { StoreError::Conflict })
+            }
+            Err(error) => Err(failure(error)),
         }
     }
 

@@ -304,7 +304,7 @@ impl DynamoStore {
 }
 
 /// Whether a transaction was refused by a condition (and not, say, by another transaction under way).
-fn condition_failed<R>(error: &SdkError<TransactWriteItemsError, R>) -> bool {
+pub(super) fn condition_failed<R>(error: &SdkError<TransactWriteItemsError, R>) -> bool {
     match error.as_service_error() {
         Some(TransactWriteItemsError::TransactionCanceledException(canceled)) => {
             canceled.cancellation_reasons().iter().any(|reason| reason.code() == Some("ConditionalCheckFailed"))

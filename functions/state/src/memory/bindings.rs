@@ -1,12 +1,17 @@
 //! Bindings in memory. There may be hundreds of thousands: each is kept without spare room, and an AOR's few lie in one
 //! vector that is never larger than they are.
 
+use std::collections::HashMap;
+
 use async_trait::async_trait;
 
 use super::{MemoryStore, lock};
-use crate::binding::{Binding, BindingPage, BindingPlace, Bindings, Expect};
+use crate::binding::{Binding, BindingChange, BindingPage, BindingPlace, Bindings, Expect};
 use crate::edge::Owner;
 use crate::{Result, StoreError};
+
+/// Those of each AOR.
+type Table = HashMap<String, Vec<Kept>>;
 
 /// A binding as it is kept; the AOR is the map's key.
 #[derive(PartialEq)]
@@ -67,53 +72,82 @@ impl Kept {
     }
 }
 
+fn put(bindings: &mut Table, owner: &Owner, binding: &Binding, expect: Expect) -> Result<u64> {
+    let version = match expect {
+        Expect::Absent => 1,
+        Expect::Version(before) => before + 1,
+    };
+    let stored = bindings.get_mut(&binding.aor).and_then(|list| list.iter_mut().find(|one| *one.key == *binding.key));
+    let Some(stored) = stored else {
+        if expect != Expect::Absent {
+            return Err(StoreError::Conflict);
+        }
+        let list = bindings.entry(binding.aor.clone()).or_default();
+        list.reserve_exact(1);
+        list.push(Kept::of(owner, binding, version));
+        return Ok(version);
+    };
+    if stored.fenced(owner) {
+        return Err(StoreError::Stale);
+    }
+    let new = Kept::of(owner, binding, version);
+    if *stored == new {
+        // Repeated: it is in place.
+        return Ok(version);
+    }
+    if expect == Expect::Absent || stored.version + 1 != version {
+        return Err(StoreError::Conflict);
+    }
+    *stored = new;
+    Ok(version)
+}
+
+fn delete(bindings: &mut Table, owner: &Owner, aor: &str, key: &str, version: u64) -> Result<()> {
+    let Some(list) = bindings.get_mut(aor) else { return Ok(()) };
+    let Some(place) = list.iter().position(|one| *one.key == *key) else { return Ok(()) };
+    match list.get(place) {
+        Some(stored) if stored.fenced(owner) => return Err(StoreError::Stale),
+        Some(stored) if stored.version != version => return Err(StoreError::Conflict),
+        _ => {}
+    }
+    list.swap_remove(place);
+    list.shrink_to_fit();
+    if list.is_empty() {
+        bindings.remove(aor);
+    }
+    Ok(())
+}
+
 #[async_trait]
 impl Bindings for MemoryStore {
     async fn put(&self, owner: &Owner, binding: &Binding, expect: Expect) -> Result<u64> {
-        let version = match expect {
-            Expect::Absent => 1,
-            Expect::Version(before) => before + 1,
-        };
-        let mut bindings = lock(&self.bindings);
-        let stored =
-            bindings.get_mut(&binding.aor).and_then(|list| list.iter_mut().find(|one| *one.key == *binding.key));
-        let Some(stored) = stored else {
-            if expect != Expect::Absent {
-                return Err(StoreError::Conflict);
-            }
-            let list = bindings.entry(binding.aor.clone()).or_default();
-            list.reserve_exact(1);
-            list.push(Kept::of(owner, binding, version));
-            return Ok(version);
-        };
-        if stored.fenced(owner) {
-            return Err(StoreError::Stale);
-        }
-        let new = Kept::of(owner, binding, version);
-        if *stored == new {
-            // Repeated: it is in place.
-            return Ok(version);
-        }
-        if expect == Expect::Absent || stored.version + 1 != version {
-            return Err(StoreError::Conflict);
-        }
-        *stored = new;
-        Ok(version)
+        put(&mut lock(&self.bindings), owner, binding, expect)
     }
 
     async fn delete(&self, owner: &Owner, aor: &str, key: &str, version: u64) -> Result<()> {
+        delete(&mut lock(&self.bindings), owner, aor, key, version)
+    }
+
+    async fn change_all(&self, owner: &Owner, aor: &str, changes: &[BindingChange]) -> Result<()> {
         let mut bindings = lock(&self.bindings);
-        let Some(list) = bindings.get_mut(aor) else { return Ok(()) };
-        let Some(place) = list.iter().position(|one| *one.key == *key) else { return Ok(()) };
-        match list.get(place) {
-            Some(stored) if stored.fenced(owner) => return Err(StoreError::Stale),
-            Some(stored) if stored.version != version => return Err(StoreError::Conflict),
-            _ => {}
+        for change in changes {
+            let stored = bindings.get(aor).and_then(|list| list.iter().find(|one| *one.key == *change.key()));
+            let expect = match change {
+                BindingChange::Put { expect, .. } => *expect,
+                BindingChange::Delete { version, .. } => Expect::Version(*version),
+            };
+            match stored {
+                Some(stored) if stored.fenced(owner) => return Err(StoreError::Stale),
+                Some(stored) if expect == Expect::Version(stored.version) => {}
+                None if expect == Expect::Absent => {}
+                _ => return Err(StoreError::Conflict),
+            }
         }
-        list.swap_remove(place);
-        list.shrink_to_fit();
-        if list.is_empty() {
-            bindings.remove(aor);
+        for change in changes {
+            match change {
+                BindingChange::Put { binding, expect } => drop(put(&mut bindings, owner, binding, *expect)?),
+                BindingChange::Delete { key, version } => delete(&mut bindings, owner, aor, key, *version)?,
+            }
         }
         Ok(())
     }

@@ -1,6 +1,6 @@
 //! Registrations (DESIGN "State in DynamoDB").
 
-use ringfork_state::{Binding, Expect, Owner, StoreError};
+use ringfork_state::{Binding, BindingChange, Expect, Owner, StoreError};
 
 use super::Store;
 use super::samples::{binding, owner};
@@ -46,6 +46,34 @@ pub async fn another_edge_takes_a_binding_over(store: impl Store) {
     assert_eq!(store.put(&other, &one, Expect::Version(1)).await, Ok(2));
     assert_eq!(store.delete(&owner(9), "alice", "d", 1).await, Err(StoreError::Conflict));
     assert_eq!(store.of_aor("alice").await.unwrap()[0].owner, other);
+}
+
+/// RFC 3261 §10.3: a REGISTER's changes all succeed or fail.
+pub async fn several_bindings_change_together_or_not_at_all(store: impl Store) {
+    let put = |key: &str, cseq, expect| BindingChange::Put {
+        binding: Box::new(Binding { cseq, ..binding("alice", key) }),
+        expect,
+    };
+    let delete = |key: &str, version| BindingChange::Delete { key: key.to_owned(), version };
+    let seen = async || {
+        let mut seen: Vec<_> = store.of_aor("alice").await.unwrap();
+        seen.sort_by(|a, b| a.key.cmp(&b.key));
+        seen.into_iter().map(|one| (one.key, one.cseq, one.version)).collect::<Vec<_>>()
+    };
+    let two = [put("a", 1, Expect::Absent), put("b", 1, Expect::Absent)];
+    assert_eq!(store.change_all(&owner(2), "alice", &two).await, Ok(()));
+    let both = [("a".to_owned(), 1, 1), ("b".to_owned(), 1, 1)];
+    assert_eq!(seen().await, both);
+    for wrong in [put("b", 2, Expect::Absent), put("b", 2, Expect::Version(2)), delete("b", 2), delete("c", 1)] {
+        let changes = [put("a", 2, Expect::Version(1)), put("d", 2, Expect::Absent), wrong];
+        assert_eq!(store.change_all(&owner(2), "alice", &changes).await, Err(StoreError::Conflict));
+        assert_eq!(seen().await, both);
+    }
+    let changes = [put("a", 2, Expect::Version(1)), delete("b", 1), put("c", 2, Expect::Absent)];
+    assert_eq!(store.change_all(&owner(1), "alice", &changes).await, Err(StoreError::Stale));
+    assert_eq!(seen().await, both);
+    assert_eq!(store.change_all(&owner(2), "alice", &changes).await, Ok(()));
+    assert_eq!(seen().await, [("a".to_owned(), 2, 2), ("c".to_owned(), 2, 1)]);
 }
 
 /// DESIGN "SIP choices": after a restart UDP bindings ring.

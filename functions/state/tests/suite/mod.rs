@@ -42,6 +42,7 @@ macro_rules! store_suite {
             bindings::a_repeated_write_is_no_conflict,
             bindings::a_former_epoch_writes_nothing,
             bindings::another_edge_takes_a_binding_over,
+            bindings::several_bindings_change_together_or_not_at_all,
             bindings::an_edge_loads_its_own,
             bindings::a_very_long_device_key_is_kept,
             calls::a_call_is_written_step_by_step,

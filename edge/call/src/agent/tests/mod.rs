@@ -7,4 +7,5 @@ mod outside;
 mod registrations;
 mod streams;
 mod trunks;
+mod turns;
 mod walk;

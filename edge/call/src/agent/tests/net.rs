@@ -15,8 +15,8 @@ use ringfork_sip::header::HeaderName;
 use ringfork_sip::message::{Message, Method};
 
 use crate::action::{
-    Action, Application, BindingRecord, ClientEntry, Input, MediaAction, Now, NumberEntry, Ports, ResolvedTarget,
-    StoreError, Token,
+    Action, Application, BindingRecord, BindingWrite, ClientEntry, Input, MediaAction, Now, NumberEntry, Ports,
+    ResolvedTarget, StoreError, Token,
 };
 use crate::agent::core::Owner;
 use crate::agent::{Agent, AgentConfig, Listener, Transport};
@@ -66,6 +66,8 @@ pub struct Net {
     pub counts: HashMap<(&'static str, &'static str), u64>,
     /// Binding writes fail so, or (`Some(None)`) are never answered.
     pub binding_writes: Option<Option<StoreError>>,
+    /// What was to be written of bindings, with the token of its answer.
+    pub bound: Vec<(Token, Vec<BindingWrite>)>,
     pub lookups: u32,
     /// Events whose hand-over is not answered; `None`: it is, at once.
     pub held_events: Option<Vec<Token>>,
@@ -106,6 +108,7 @@ impl Net {
             logs: Vec::new(),
             counts: HashMap::new(),
             binding_writes: None,
+            bound: Vec::new(),
             lookups: 0,
             held_events: None,
         };
@@ -208,11 +211,14 @@ impl Net {
             Action::LookupNumber { token, number } => {
                 answers.push_back(Input::Number { token, result: Ok(self.numbers.get(&number).cloned()) });
             }
-            Action::WriteBinding { token, .. } => match self.binding_writes {
-                None => answers.push_back(Input::Written { token, result: Ok(()) }),
-                Some(Some(error)) => answers.push_back(Input::Written { token, result: Err(error) }),
-                Some(None) => {}
-            },
+            Action::WriteBindings { token, bindings } => {
+                self.bound.push((token, bindings));
+                match self.binding_writes {
+                    None => answers.push_back(Input::Written { token, result: Ok(()) }),
+                    Some(Some(error)) => answers.push_back(Input::Written { token, result: Err(error) }),
+                    Some(None) => {}
+                }
+            }
             Action::WriteCall { token, write } => {
                 self.writes.push(write);
                 answers.push_back(Input::Written { token, result: Ok(()) });
