@@ -81,13 +81,22 @@ impl LegLog {
         self.step(now, EventKind::Completed, status, desk);
     }
 
-    /// A step is written when it is subscribed or the last (DESIGN "Few writes").
+    /// The answer of a leg that is screened has no other witness than the leg's item: the acceptance names the leg only
+    /// when screening is over. Where somebody waits for `completed`, it must be known after this edge's death (RCML.md
+    /// 1.4: completed if the leg answered, "still in screening" included).
+    fn is_witness(&self, kind: EventKind) -> bool {
+        let awaited = self.noun.callback.as_ref().is_some_and(|callback| callback.events.completed);
+        kind == EventKind::Answered && awaited && self.noun.screening.is_some()
+    }
+
+    /// A step is written when it is subscribed, or the last, or the answer of a leg that is screened (DESIGN "Few
+    /// writes").
     fn step(&mut self, now: Now, kind: EventKind, status: CallStatus, desk: &mut Desk) {
         let noun = Arc::clone(&self.noun);
         let callback = noun.callback.as_ref().filter(|callback| subscribed(callback.events, kind));
         let event = callback.map(|callback| Arc::new(self.event(now, kind, status, callback, desk)));
         let last = kind == EventKind::Completed;
-        if event.is_none() && !last {
+        if event.is_none() && !last && !self.is_witness(kind) {
             return;
         }
         let description = (!std::mem::replace(&mut self.written, true)).then(|| Box::new(self.card.clone()));

@@ -14,7 +14,8 @@
 //! # What a call costs
 //! The parent: its put, one `NameLegs` for each Dial with a leg, one `Accept`, one at its end: four for an answered call
 //! with one Dial. A leg: one at its end without subscription; else one for each subscribed event (and one at its end if
-//! `completed` is not among them), and one `ClearEvents` at the end. Nothing is written for a document, a verb or a noun.
+//! `completed` is not among them), and one `ClearEvents` at the end; one more for the answer of a screened leg that is
+//! subscribed to `completed` and not to `answered`. Nothing is written for a document, a verb or a noun.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;

@@ -68,6 +68,28 @@ fn the_first_subscribed_event_makes_the_item() {
     assert_eq!(legs, ["leg in-progress first event 0", "leg completed clears [0]"]);
 }
 
+/// RCML.md 1.4 "Delivery", DESIGN "Callbacks": the answer of a leg in screening is written down where `completed` is
+/// subscribed, since after the edge's death nothing else tells it; without screening the acceptance does.
+#[test]
+fn the_answer_of_a_screened_leg_is_written() {
+    let events = Events { initiated: false, ringing: false, answered: false, completed: true };
+    let legs = |noun: Noun| {
+        let mut t = dialing(dial([Noun { callback: Some(callback(events)), ..noun }]), &[("bob", 1)]);
+        t.answers(0);
+        t.hangs_up(0);
+        names(&t).into_iter().filter(|name| name.starts_with("leg")).collect::<Vec<_>>()
+    };
+    assert_eq!(legs(screened("bob", "http://web/screen")), ["leg in-progress first", "leg completed event 0"]);
+    assert_eq!(legs(client("bob")), ["leg completed first event 0"]);
+    let nobody = |noun: Noun| {
+        let mut t = dialing(dial([Noun { callback: None, ..noun }]), &[("bob", 1)]);
+        t.answers(0);
+        t.hangs_up(0);
+        names(&t).into_iter().filter(|name| name.starts_with("leg")).collect::<Vec<_>>()
+    };
+    assert_eq!(nobody(screened("bob", "http://web/screen")), ["leg completed first"]);
+}
+
 /// DESIGN "The split": an event not written within half a second is handed over unwritten, once, under the same key.
 #[test]
 fn an_unwritten_event_leaves_after_half_a_second() {
