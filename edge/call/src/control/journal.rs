@@ -283,9 +283,13 @@ impl Item {
         let Some(entry) = self.queue.front() else { return };
         let mut write = entry.write.clone();
         match &mut write {
-            Write::Leg { handed_over, event, .. } => {
-                // An event may be handed over before its own write succeeds: a later write clears it.
-                let before = event.as_ref().map_or(u32::MAX, |event| event.sequence);
+            Write::Leg { handed_over, .. } => {
+                // An event may be handed over before its own write succeeds: a write after that one clears it.
+                let before = self.queue.iter().find_map(|entry| match &entry.write {
+                    Write::Leg { event: Some(event), .. } => Some(event.sequence),
+                    _ => None,
+                });
+                let before = before.unwrap_or(u32::MAX);
                 self.clearing = self.acknowledged.extract_if(.., |sequence| *sequence < before).collect();
                 handed_over.clone_from(&self.clearing);
             }

@@ -90,6 +90,32 @@ fn the_answer_of_a_screened_leg_is_written() {
     assert_eq!(nobody(screened("bob", "http://web/screen")), ["leg completed first"]);
 }
 
+/// DESIGN "Callbacks": an event that was handed over unwritten is cleared by a write after its own, not by one that
+/// goes before.
+#[test]
+fn an_unwritten_event_is_cleared_after_its_write() {
+    let events = Events { initiated: false, ringing: false, answered: false, completed: true };
+    let noun = Noun { callback: Some(callback(events)), ..screened("bob", "http://web/screen") };
+    let mut t = dialing(dial([noun]), &[("bob", 1)]);
+    t.store = Some(Err(StoreError::Unavailable));
+    t.answers(0);
+    t.hangs_up(0);
+    t.pass(500);
+    assert_eq!(t.events.len(), 1, "completed is handed over unwritten");
+    t.store = Some(Ok(()));
+    t.pass(60_000);
+    let legs: Vec<_> =
+        names(&t).into_iter().filter(|name| name.starts_with("leg") || name.starts_with("clear")).collect();
+    assert!(
+        legs.ends_with(&[
+            "leg in-progress first".to_owned(),
+            "leg completed event 0".to_owned(),
+            "clear [0]".to_owned()
+        ]),
+        "{legs:?}"
+    );
+}
+
 /// DESIGN "The split": an event not written within half a second is handed over unwritten, once, under the same key.
 #[test]
 fn an_unwritten_event_leaves_after_half_a_second() {
