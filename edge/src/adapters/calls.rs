@@ -98,15 +98,20 @@ impl CallWriter {
     }
 
     /// A call of which nothing more comes, all of it written and handed over, or given up. Settles it where its last
-    /// write did not.
+    /// write did not; a call with an event that nobody took stays open, for the reaper of this edge's next start.
     pub async fn finished(&self, parent: control::CallSid) {
         let parent = convert::sid(parent);
         let version = {
             let mut table = self.table();
+            let mut stranded = 0;
             for leg in table.legs.remove(&parent).unwrap_or_default() {
-                table.items.remove(&leg);
+                stranded += table.items.remove(&leg).map_or(0, |item| item.outstanding);
             }
             match table.items.remove(&parent) {
+                Some(_) if stranded > 0 => {
+                    tracing::warn!(call = %parent, stranded, "the call keeps events that nobody took: it stays open");
+                    return;
+                }
                 Some(item) if !item.over && item.version > 0 => item.version,
                 _ => return,
             }
@@ -245,6 +250,46 @@ mod tests {
         writer.write(leg).await.unwrap();
         writer.finished(sid(1)).await;
         assert!(store.open_calls("one", None, 10).await.unwrap().is_empty());
+        assert!(writer.is_empty());
+    }
+
+    /// RCML.md 1.4 "Delivery": an event that nobody took stays with its item, where the reaper of the next start finds it.
+    #[tokio::test]
+    async fn a_call_with_a_stranded_event_stays_open() {
+        let (store, writer) = writer().await;
+        writer.write(put(sid(1))).await.unwrap();
+        let plan = LegPlan {
+            leg: sid(2),
+            from: "client:a".into(),
+            to: "client:b".into(),
+            noun: 0,
+            callback: None,
+            sip_headers: Vec::new(),
+        };
+        writer.write(Write::NameLegs { parent: sid(1), legs: vec![plan] }).await.unwrap();
+        let event = control::Event {
+            leg: sid(2),
+            parent: sid(1),
+            sequence: 0,
+            kind: control::EventKind::Completed,
+            url: "https://example.com/".into(),
+            method: ringfork_rcml::program::Method::Post,
+            fired_unix_ms: 3,
+            parameters: Vec::new(),
+        };
+        let leg = Write::Leg {
+            leg: sid(2),
+            description: Some(Box::new(describe(sid(2), Some(sid(1))))),
+            status: CallStatus::Failed,
+            answered_unix_ms: None,
+            ended_unix_ms: Some(3),
+            event: Some(Arc::new(event)),
+            handed_over: Vec::new(),
+        };
+        writer.write(leg).await.unwrap();
+        writer.write(over(sid(1))).await.unwrap();
+        writer.finished(sid(1)).await;
+        assert_eq!(store.open_calls("one", None, 10).await.unwrap().len(), 1);
         assert!(writer.is_empty());
     }
 }

@@ -7,7 +7,7 @@
 
 mod bindings;
 mod calls;
-mod convert;
+pub mod convert;
 mod functions;
 mod lease;
 mod local;

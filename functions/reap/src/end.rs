@@ -10,7 +10,7 @@ use ringfork_state::{
 };
 
 /// Owner of what a reaper has closed: no edge has this epoch.
-fn reaper(owner: &Owner) -> Owner {
+pub fn reaper(owner: &Owner) -> Owner {
     Owner { edge: owner.edge.clone(), epoch: 0 }
 }
 

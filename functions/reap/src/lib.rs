@@ -232,17 +232,21 @@ impl Reaper {
         for _ in 0..TRIES {
             let Some(seen) = self.store.read_calls(&[parent]).await?.pop() else { return Ok(None) };
             let Some(end) = end::last_renewal(&seen, unreaped).filter(|_| seen.open) else { return Ok(None) };
-            self.end_legs(&seen, end, now).await?;
             let was_over = seen.ended_unix_ms.is_some();
             if was_over && seen.owner.epoch == 0 {
+                self.end_legs(&seen, end, now).await?;
                 return Ok(Some(false));
             }
-            // Last, so that legs named meanwhile by an edge that lives make this fail and are seen the next time.
-            match self.store.replace_call(&end::parent(seen, end)).await {
-                Ok(()) => return Ok(Some(!was_over)),
-                Err(StoreError::Conflict) => {}
+            // First: from then on an edge that lives after all, or a write of a dead one that is still on its way,
+            // neither names a leg nor accepts one, and the legs end by what the parent says now.
+            let parent = end::parent(seen, end);
+            match self.store.replace_call(&parent).await {
+                Ok(()) => {}
+                Err(StoreError::Conflict) => continue,
                 Err(error) => return Err(error),
             }
+            self.end_legs(&parent, end, now).await?;
+            return Ok(Some(!was_over));
         }
         Err(StoreError::Conflict)
     }
@@ -308,7 +312,12 @@ impl Reaper {
     }
 
     async fn clear(&self, leg: CallSid, sequences: &[u32]) -> Result<(), StoreError> {
-        self.change(leg, |leg| leg.events.retain(|event| !sequences.contains(&event.sequence))).await
+        self.change(leg, |leg| {
+            leg.events.retain(|event| !sequences.contains(&event.sequence));
+            // A leg that was over by itself is still the dead edge's.
+            leg.owner = end::reaper(&leg.owner);
+        })
+        .await
     }
 
     async fn change(&self, sid: CallSid, change: impl Fn(&mut Call) + Send + Sync) -> Result<(), StoreError> {

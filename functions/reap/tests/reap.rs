@@ -236,6 +236,9 @@ async fn a_dead_edges_calls_are_closed_and_told_of() {
     let late = CallWrite::NameLegs { parent: scene.parent, legs: vec![] };
     assert_eq!(store.write(&me, 5, &late).await, Err(StoreError::Stale));
     assert_eq!(store.renew(&me, &Renewal::default()).await, Err(StoreError::Stale));
+    // Not to a leg either that was over by itself.
+    let late = CallWrite::ClearEvents { leg: scene.over, handed_over: vec![2] };
+    assert_eq!(store.write(&me, 4, &late).await, Err(StoreError::Stale));
     let late = first_leg(&leg_description(scene.parent, scene.named), CallStatus::Initiated, None);
     assert_eq!(store.write(&me, 1, &late).await, Err(StoreError::Stale));
     // And nothing is left to do.
