@@ -3,12 +3,13 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 
 RUNS ?= 20000
+CRASHES ?= 5000
 SEED ?=
 SECONDS_EACH ?= 180
 CALLS ?= 20000
 RATE ?= 10
 
-.PHONY: help run build test test-tools simulate mutations soak loss fuzz bench dynamodb check fmt clippy deny clean
+.PHONY: help run build test test-tools simulate crashes mutations soak loss fuzz bench dynamodb check fmt clippy deny clean
 
 help: ## Show the commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -29,7 +30,10 @@ test-tools: ## Install what the tests need (sipp, baresip, Node and Python valid
 simulate: ## Run the fork simulator: make simulate RUNS=1000000 [SEED=n replays one]
 	cargo run --release -q -p ringfork-simulator -- $(if $(SEED),--seed $(SEED),--runs $(RUNS))
 
-mutations: ## Seed deliberate faults one at a time; each must be found by the simulator
+crashes: ## Kill the simulated edge at seeded moments: make crashes CRASHES=100000 [SEED=n replays one]
+	cargo run -q -p ringfork-crashes -- $(if $(SEED),--seed $(SEED),--runs $(CRASHES))
+
+mutations: ## Seed deliberate faults one at a time; each must be found by the simulator or the crash runs
 	tests/simulator/mutations.sh
 
 soak: test-tools ## Place CALLS=20000 forked calls at RATE=10 a second against the release binary

@@ -1,13 +1,15 @@
 #!/usr/bin/env bash
 # Shows that the simulator has teeth: applies each fault of tests/simulator/mutations/*.patch alone to a copy of the
-# tree and expects the simulator to find it within RUNS runs; the unchanged tree must pass as many.
+# tree and expects the simulator to find it within RUNS runs; each of tests/crashes/mutations/*.patch must be found by
+# the crash runs within CRASHES. The unchanged tree must pass as many.
 #
 #   tests/simulator/mutations.sh [NAME…]     (NAME: a patch without .patch; default: all)
-#   RUNS=4000 FROM=1                          seeds to play
+#   RUNS=4000 CRASHES=2500 FROM=1             seeds to play
 set -euo pipefail
 cd "$(dirname "$0")/../.."
-runs=${RUNS:-4000} from=${FROM:-1}
-here=tests/simulator/mutations
+runs=${RUNS:-4000} crashes=${CRASHES:-2500} from=${FROM:-1}
+own=$(pwd)/${CARGO_TARGET_DIR:-target}
+[[ ${CARGO_TARGET_DIR:-} == /* ]] && own=$CARGO_TARGET_DIR
 work=${CARGO_TARGET_DIR:-target}/mutations
 tree=$work/tree
 mkdir -p "$work"
@@ -23,39 +25,55 @@ done | tar --create --null --files-from=- | tar --extract --directory "$tree"
 export CARGO_TARGET_DIR=$work/build CARGO_PROFILE_RELEASE_OPT_LEVEL=1 CARGO_PROFILE_RELEASE_DEBUG=0 \
     CARGO_PROFILE_RELEASE_INCREMENTAL=true CARGO_PROFILE_RELEASE_CODEGEN_UNITS=16
 
-build() {
-    (cd "$tree" && cargo build --release --quiet --package ringfork-simulator) >"$work/log" 2>&1 || {
+# The crash runs need the AWS SDK and more: what was compiled for the tests serves them too.
+build() { # PACKAGE WHAT
+    local profile=(--release)
+    [[ $1 == ringfork-crashes ]] && profile=(--target-dir "$own")
+    (cd "$tree" && cargo build "${profile[@]}" --quiet --package "$1") >"$work/log" 2>&1 || {
         cat "$work/log"
-        echo "$1: does not compile"
+        echo "$2: does not compile"
         exit 1
     }
 }
-play() { "$CARGO_TARGET_DIR/release/ringfork-simulator" --runs "$runs" --from "$from"; }
-
-build "the unchanged tree"
-if ! play >"$work/log" 2>&1; then
-    cat "$work/log"
-    echo "the unchanged tree has a fault of its own"
-    exit 1
-fi
-echo "unchanged: no fault in $runs runs"
+play() { # PACKAGE
+    case $1 in
+    ringfork-crashes) "$own/debug/ringfork-crashes" --runs "$crashes" --from "$from" ;;
+    *) "$CARGO_TARGET_DIR/release/$1" --runs "$runs" --from "$from" ;;
+    esac
+}
 
 missed=0 count=0
+patches=()
 if [[ $# -gt 0 ]]; then
-    patches=("${@/%/.patch}")
-    patches=("${patches[@]/#/$here/}")
+    for name in "$@"; do
+        patches+=(tests/*/mutations/"$name".patch)
+    done
 else
-    patches=("$here"/*.patch)
+    patches=(tests/*/mutations/*.patch)
 fi
+
+player() { [[ $1 == tests/crashes/* ]] && echo ringfork-crashes || echo ringfork-simulator; }
+
+for package in $(for patch in "${patches[@]}"; do player "$patch"; done | sort --unique); do
+    build "$package" "the unchanged tree"
+    if ! play "$package" >"$work/log" 2>&1; then
+        cat "$work/log"
+        echo "the unchanged tree has a fault of its own"
+        exit 1
+    fi
+    echo "unchanged: $(tail -1 "$work/log")"
+done
+
 for patch in "${patches[@]}"; do
     name=$(basename "$patch" .patch)
     patch --directory "$tree" --strip 1 --silent --no-backup-if-mismatch <"$patch" || {
         echo "$name: the patch does not apply any more"
         exit 1
     }
-    build "$name"
+    package=$(player "$patch")
+    build "$package" "$name"
     count=$((count + 1))
-    if play >"$work/log" 2>&1; then
+    if play "$package" >"$work/log" 2>&1; then
         missed=$((missed + 1))
         echo "$name: MISSED"
     else
