@@ -87,7 +87,7 @@ impl<'a> Site<'a> {
     /// The phones register, before any call.
     pub fn register(&self, records: Vec<BindingRecord>) {
         for record in records {
-            at_once(self.bindings.write(BindingWrite::Put(Box::new(record)))).expect("the store takes a binding");
+            at_once(self.bindings.write(vec![BindingWrite::Put(Box::new(record))])).expect("the store takes a binding");
         }
     }
 
@@ -122,9 +122,9 @@ impl<'a> Site<'a> {
         Ok(())
     }
 
-    fn bind(&mut self, binding: &BindingWrite) -> Result<(), String> {
+    fn bind(&mut self, writes: &[BindingWrite]) -> Result<(), String> {
         self.book.rebound();
-        at_once(self.bindings.write(binding.clone())).map_err(|error| format!("{binding:?}: {error}"))
+        at_once(self.bindings.write(writes.to_vec())).map_err(|error| format!("{writes:?}: {error}"))
     }
 
     fn happens(&mut self, now: Now, moment: &Moment<'_>) -> Result<(), String> {
@@ -158,7 +158,7 @@ impl<'a> Site<'a> {
                 };
                 self.write(write, effect)?;
             }
-            Moment::Bound(binding) => self.bind(binding)?,
+            Moment::Bound(writes) => self.bind(writes)?,
             Moment::Delivered { event, accepted } => {
                 // A refusal may be an answer that got lost.
                 if *accepted || self.dice.chance(0.5) {
@@ -169,9 +169,9 @@ impl<'a> Site<'a> {
                 0 => self.write(write, Effect::Done)?,
                 _ => self.late.push(Late { writer: self.writer.clone(), write: (*write).clone() }),
             },
-            Moment::BindingLeft(binding) => {
+            Moment::BindingsLeft(writes) => {
                 if self.dice.chance(0.5) {
-                    self.bind(binding)?;
+                    self.bind(writes)?;
                 }
             }
             Moment::EventLeft(event) => {

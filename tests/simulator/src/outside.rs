@@ -14,14 +14,14 @@ pub enum Moment<'a> {
     /// The store has this write now; the core is not told yet. `fails`: it will be told that it failed, whether or not
     /// the write took effect.
     Written { write: &'a Write, fails: bool },
-    /// The store has this write of a binding now; the core is not told yet.
-    Bound(&'a BindingWrite),
+    /// The store has these writes of an AOR's bindings now; the core is not told yet.
+    Bound(&'a [BindingWrite]),
     /// The customer's web server got this event, or a part of it; the core is not told yet whether it was `accepted`.
     Delivered { event: &'a Event, accepted: bool },
     /// The edge has been killed while this write was under way: it may still take effect, or never.
     WriteLeft(&'a Write),
-    /// The same of a binding.
-    BindingLeft(&'a BindingWrite),
+    /// The same of an AOR's bindings: all of these writes or none.
+    BindingsLeft(&'a [BindingWrite]),
     /// The same of an event on its way to the customer.
     EventLeft(&'a Event),
 }

@@ -323,12 +323,7 @@ impl<'a> World<'a> {
         for (_, happening) in left {
             match happening {
                 Happening::Stored { write, .. } => self.outside.sees(now, Moment::WriteLeft(&write))?,
-                Happening::Bound { bindings, .. } => {
-                    for binding in &bindings {
-                        self.outside.sees(now, Moment::BindingLeft(binding))?;
-                    }
-                    continue;
-                }
+                Happening::Bound { bindings, .. } => self.outside.sees(now, Moment::BindingsLeft(&bindings))?,
                 Happening::Delivered { event, .. } => self.outside.sees(now, Moment::EventLeft(&event))?,
                 _ => continue,
             };
@@ -457,9 +452,7 @@ impl<'a> World<'a> {
                 self.input(Input::Written { token, result })?;
             }
             Happening::Bound { bindings, token } => {
-                for binding in &bindings {
-                    self.show(Moment::Bound(binding))?;
-                }
+                self.show(Moment::Bound(&bindings))?;
                 self.input(Input::Written { token, result: Ok(()) })?;
             }
             Happening::Delivered { event, token, accepted } => {
