@@ -174,7 +174,7 @@ impl Server {
         let media = Arc::new(MediaCounters::default());
         let load = Arc::new(CoreLoad::default());
         let core = CoreThread::start(CoreSettings {
-            agent: agent_config(&options, &credentials, &sip)?,
+            agent: agent_config(&options, &credentials, &sip, http_address)?,
             seed: random()?,
             bindings: loaded,
             listeners,
@@ -350,7 +350,12 @@ async fn reap(stores: Stores, hand_over: Arc<dyn HandOver>, unreaped: Vec<Unreap
     reaper.keep_running(REAP_PERIOD, reaper_clock).await;
 }
 
-fn agent_config(options: &Options, credentials: &Credentials, sip: &[SocketAddr]) -> Result<AgentConfig, StartError> {
+fn agent_config(
+    options: &Options,
+    credentials: &Credentials,
+    sip: &[SocketAddr],
+    http: SocketAddr,
+) -> Result<AgentConfig, StartError> {
     let mut config = AgentConfig::new(&options.domain, &credentials.account_sid, nonce_key(&credentials.auth_token)?);
     config.digest = match options.digest {
         DigestChoice::Both => DigestPolicy::Both,
@@ -361,6 +366,7 @@ fn agent_config(options: &Options, credentials: &Credentials, sip: &[SocketAddr]
         .flat_map(|address| [Transport::Udp, Transport::Tcp].map(|transport| Listener { address: *address, transport }))
         .collect();
     config.local_addresses = local_addresses();
+    config.public_url = options.public_url.clone().unwrap_or_else(|| own_url(http, &config.local_addresses));
     config.public_address = options.public_address;
     config.local_nets.clone_from(&options.local_net);
     config.peers.clone_from(&options.peer);
@@ -375,6 +381,13 @@ fn agent_config(options: &Options, credentials: &Credentials, sip: &[SocketAddr]
     config.default_expires = config.default_expires.clamp(options.min_expires, options.max_expires);
     config.abuse_limit = options.abuse_limit;
     Ok(config)
+}
+
+/// Where REST answers without `--public-url`: an address of this machine where it listens on all of them.
+fn own_url(http: SocketAddr, local: &[IpAddr]) -> String {
+    let same_family = |ip: &&IpAddr| ip.is_ipv4() == http.is_ipv4();
+    let ip = if http.ip().is_unspecified() { local.iter().find(same_family).copied() } else { None };
+    format!("http://{}", SocketAddr::new(ip.unwrap_or(http.ip()), http.port()))
 }
 
 /// Every edge of a deployment has it, and it survives a restart: nonces stay good.

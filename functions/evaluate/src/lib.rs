@@ -4,9 +4,9 @@
 //! [`Evaluator::evaluate`] never fails: what went wrong is in the [`Response`].
 
 use ringfork_rcml::evaluation::{Notice, Outcome, Purpose, Request, Response};
-use ringfork_rcml::program::{DocumentRef, Method};
+use ringfork_rcml::program::{DocumentRef, Method, Prompt, Step};
 use ringfork_rcml::{Code, Program, compile, shown};
-use ringfork_webhook::{Answer, AuthToken, Client, Failure, Jar, Limits, Reason};
+use ringfork_webhook::{Answer, AuthToken, Client, Failure, Jar, Limits, Reason, is_sound};
 use url::Url;
 
 /// The function with what it needs; made once per process.
@@ -81,16 +81,12 @@ impl Evaluator {
     }
 }
 
-/// What a 2xx says. The body decides, not the Content-Type, but `audio/*` is a sound (RCML.md 3.2).
+/// What a 2xx says. The body decides, not the Content-Type, but `audio/*` is a Play of that URL (RCML.md 3.2).
 fn read(answer: &Answer, purpose: Purpose, notices: &mut Vec<Notice>) -> Result<Program, Notice> {
     let url = shown(&answer.url);
-    let media = answer.content_type.as_deref().map(str::trim_start).unwrap_or_default();
-    if media.get(..6).is_some_and(|start| start.eq_ignore_ascii_case("audio/")) {
-        return Err(Code::ContentType.notice(
-            &format!("answer of type {}", ringfork_rcml::quote(media)),
-            Some(&url),
-            None,
-        ));
+    if answer.content_type.as_deref().is_some_and(is_sound) {
+        let play = Prompt::Play { url: answer.url.to_string(), loops: 1 };
+        return Ok(Program { steps: vec![Step::Prompt(play)] });
     }
     let text = std::str::from_utf8(&answer.body)
         .map_err(|_| Code::Malformed.notice("the body is not UTF-8", Some(&url), None))?;

@@ -10,7 +10,7 @@ use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response as HttpResponse};
 use ringfork_evaluate::Evaluator;
 use ringfork_rcml::evaluation::{Level, Outcome, Purpose, Request, Response};
-use ringfork_rcml::program::{DocumentRef, Method, Step};
+use ringfork_rcml::program::{DocumentRef, Method, Prompt, Step};
 use ringfork_webhook::{AuthToken, Client, Config, Limits};
 
 type Log = Arc<Mutex<Vec<(String, Vec<(String, String)>, String)>>>;
@@ -52,6 +52,7 @@ async fn serve(State(log): State<Log>, request: HttpRequest) -> HttpResponse {
         "/empty" => typed("text/xml", ""),
         "/large" => typed("text/xml", &" ".repeat(70_000)),
         "/audio" => typed("Audio/wav", "RIFF"),
+        "/long-audio" => typed("audio/mpeg", &" ".repeat(70_000)),
         "/loop" => (StatusCode::FOUND, [(header::LOCATION, "/loop")]).into_response(),
         "/cookie" => ([(header::SET_COOKIE, "call=1")], "<Response/>").into_response(),
         "/hang" => std::future::pending().await,
@@ -118,7 +119,6 @@ async fn failures() {
         ("/latin", 12100),
         ("/empty", 12103),
         ("/large", 11750),
-        ("/audio", 12300),
         ("/loop", 11215),
     ] {
         let response = evaluator(true).evaluate(request(server.document(path))).await;
@@ -137,7 +137,7 @@ async fn failures() {
 #[tokio::test]
 async fn fallback() {
     let server = Server::start().await;
-    for (path, code) in [("/500", "11200"), ("/broken", "12100"), ("/audio", "12300")] {
+    for (path, code) in [("/500", "11200"), ("/broken", "12100")] {
         let request = Request { fallback: Some(server.document("/hangup")), ..request(server.document(path)) };
         let response = evaluator(true).evaluate(request).await;
         assert_eq!(steps(&response), Some([Step::Hangup].as_slice()), "{path}");
@@ -155,6 +155,17 @@ async fn fallback() {
     let request = Request { fallback: Some(server.document("/missing")), ..request(server.document("/500")) };
     let response = evaluator(true).evaluate(request).await;
     assert_eq!((steps(&response), codes(&response).len()), (None, 2));
+}
+
+/// RCML.md 3.2: `audio/*` is a Play of that URL, however long the sound is.
+#[tokio::test]
+async fn a_sound_is_played() {
+    let server = Server::start().await;
+    for path in ["/audio", "/long-audio"] {
+        let response = evaluator(true).evaluate(request(server.document(path))).await;
+        let play = Prompt::Play { url: format!("{}{path}", server.base), loops: 1 };
+        assert_eq!((steps(&response), codes(&response)), (Some([Step::Prompt(play)].as_slice()), vec![]), "{path}");
+    }
 }
 
 /// RCML.md 3.2: cookies are kept for the length of a call.

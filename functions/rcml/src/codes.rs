@@ -72,8 +72,8 @@ codes! {
     NotBuilt = 12210, Warning, "it is not built yet and was skipped";
     /// More warnings than are kept.
     MoreWarnings = 12220, Warning, "mend the warnings before this one to see the rest";
-    /// A media type that cannot be run.
-    ContentType = 12300, Error, "serve an RCML document; playing a sound by its URL is not built yet";
+    /// A sound that could not be spoken or read.
+    PromptFailed = 12400, Error, "it was not heard and the next verb ran; check the voice and language, or serve WAV or MP3";
     /// The screening document holds a Dial.
     DialInScreening = 13201, Error, "a screening document may not contain <Dial>; nothing of it was run";
     /// Dial or noun `method` or `statusCallbackMethod`.
@@ -112,6 +112,44 @@ codes! {
     NounUrl = 13227, Warning, "give an absolute http or https URL, or one relative to the running document; until then its legs are never accepted";
     /// More devices than a Dial rings.
     DialTooManyLegs = 13228, Warning, "a Dial rings a hundred devices at most; the others were not rung";
+    /// Gather `finishOnKey`.
+    GatherFinishKey = 13310, Warning, "use one of 0-9, * and #, or nothing for none; # is used";
+    /// Gather `method`.
+    GatherMethod = 13312, Warning, "use GET or POST; POST is used";
+    /// Gather `timeout`.
+    GatherTimeout = 13313, Warning, "use whole seconds of at least 1; 5 is used";
+    /// Gather `numDigits`.
+    GatherNumDigits = 13314, Warning, "use a whole number of at least 1; the number of keys is not bounded";
+    /// Gather `input`.
+    GatherInput = 13316, Warning, "only dtmf is built; keys are gathered";
+    /// Gather `actionOnEmptyResult`.
+    GatherEmptyResult = 13317, Warning, "use true or false; false is used";
+    /// Another verb than Say, Play and Pause in a Gather.
+    GatherNested = 13320, Warning, "a Gather nests <Say>, <Play> and <Pause>; it was skipped";
+    /// `loop` of a Say in a Gather.
+    GatherSayLoop = 13321, Warning, "use a whole number, 0 for without end; 1 is used";
+    /// `loop` of a Play in a Gather.
+    GatherPlayLoop = 13325, Warning, "use a whole number, 0 for without end; 1 is used";
+    /// Play `loop`.
+    PlayLoop = 13410, Warning, "use a whole number, 0 for without end; 1 is used";
+    /// Play without a usable URL.
+    PlayUrl = 13411, Warning, "give an absolute http or https URL, or one relative to the running document; it was skipped";
+    /// Say `loop`.
+    SayLoop = 13510, Warning, "use a whole number, 0 for without end; 1 is used";
+    /// Say `voice` or `language`.
+    SayVoice = 13511, Warning, "name a voice or a language; the default is used";
+    /// Say without text.
+    SayEmpty = 13520, Warning, "write the text between the tags; it was skipped";
+    /// Record `method`.
+    RecordMethod = 13610, Warning, "use GET or POST; POST is used";
+    /// Record `playBeep` or `transcribe`.
+    RecordFlag = 13611, Warning, "use true or false; the default is used";
+    /// Record `timeout` or `maxLength`.
+    RecordLimit = 13612, Warning, "use whole seconds of at least 1; the default is used (timeout 5, maxLength 3600)";
+    /// Record `finishOnKey`.
+    RecordFinishKey = 13613, Warning, "use keys of 0-9, * and #, or nothing for none; any key ends the recording";
+    /// A recording broke off.
+    RecordingFailed = 13620, Warning, "what was written before is kept; check the space where recordings are kept";
     /// Redirect `method`.
     RedirectMethod = 13710, Warning, "use GET or POST; POST is used";
     /// Redirect without a URL.

@@ -42,7 +42,7 @@ impl Kind {
 pub fn read(reader: &mut Reader<'_>, node: Node<'_, '_>) -> Dial {
     const KNOWN: [&str; 7] = ["action", "method", "timeout", "timeLimit", "callerId", "record", "dialMusic"];
     reader.check_attributes(node, &KNOWN, &[]);
-    let dial = Dial {
+    Dial {
         action: reader.optional_document(node, "action", "method", Code::DialMethod),
         timeout: reader.seconds(node, "timeout", 30, Code::DialTimeout),
         time_limit: reader.seconds(node, "timeLimit", 14_400, Code::DialTimeLimit),
@@ -50,15 +50,7 @@ pub fn read(reader: &mut Reader<'_>, node: Node<'_, '_>) -> Dial {
         record: reader.boolean(node, "record", Code::DialRecord),
         dial_music: reader.optional_url(node, "dialMusic"),
         nouns: nouns(reader, node),
-    };
-    // Both are in the program, so that an edge that can do them will; none does yet.
-    if dial.record {
-        reader.warn(Code::NotBuilt, "attribute record of <Dial>", node);
     }
-    if dial.dial_music.is_some() {
-        reader.warn(Code::NotBuilt, "attribute dialMusic of <Dial>", node);
-    }
-    dial
 }
 
 /// RCML.md 1.5: `callerId` as written, `client:` included.

@@ -8,11 +8,11 @@ use crate::dial;
 use crate::evaluation::Notice;
 use crate::program::{DocumentRef, RejectReason, Step};
 use crate::reader::{Reader, UrlValue, shown, value};
+use crate::voice::{self, Place};
 use crate::xml::{self, Lines, direct_text};
 
 /// Verbs of the language that this version skips with a warning.
-const LATER_VERBS: [&str; 11] =
-    ["Say", "Play", "Gather", "Record", "Sms", "Message", "Email", "Fax", "Hold", "Resume", "Refer"];
+const LATER_VERBS: [&str; 7] = ["Sms", "Message", "Email", "Fax", "Hold", "Resume", "Refer"];
 
 /// A document that could be read.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -77,6 +77,10 @@ impl LocalName for Node<'_, '_> {
 fn step(reader: &mut Reader<'_>, node: Node<'_, '_>) -> Option<Step> {
     match node.tag_name().name() {
         "Dial" => Some(Step::Dial(dial::read(reader, node))),
+        "Say" => voice::say(reader, node, Place::Verb).map(Step::Prompt),
+        "Play" => voice::play(reader, node, Place::Verb).map(Step::Prompt),
+        "Gather" => Some(Step::Gather(Box::new(voice::gather(reader, node)))),
+        "Record" => Some(Step::Record(voice::record(reader, node))),
         "Pause" => {
             check(reader, node, &["length"]);
             Some(Step::Pause { seconds: reader.seconds(node, "length", 1, Code::PauseLength) })

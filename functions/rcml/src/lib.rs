@@ -10,6 +10,7 @@ pub mod evaluation;
 mod headers;
 pub mod program;
 mod reader;
+mod voice;
 mod xml;
 
 use url::Url;

@@ -45,6 +45,12 @@ pub enum Step {
         /// Whole seconds, at least 1.
         seconds: u32,
     },
+    /// Say or Play: answers the caller, and is heard to its end.
+    Prompt(Prompt),
+    /// Keys.
+    Gather(Box<Gather>),
+    /// What is said from now on.
+    Record(Record),
     /// Goes on with another document.
     Redirect {
         /// The next document.

@@ -103,6 +103,19 @@ impl<'d> Reader<'d> {
         }
     }
 
+    /// A whole number from 0, else `default` with a warning.
+    pub fn count(&mut self, node: Node<'_, '_>, name: &str, default: u32, code: Code) -> u32 {
+        let Some(value) = value(node, name) else { return default };
+        let digits = value.bytes().all(|byte| byte.is_ascii_digit());
+        match value.parse::<u32>() {
+            Ok(count) if digits => count,
+            _ => {
+                self.warn_value(code, node, name);
+                default
+            }
+        }
+    }
+
     /// GET or POST in any case, else POST with a warning.
     pub fn method(&mut self, node: Node<'_, '_>, name: &str, code: Code) -> Method {
         let Some(value) = value(node, name) else { return Method::Post };
@@ -117,14 +130,20 @@ impl<'d> Reader<'d> {
 
     /// `true` or `false` in any case, else `false` with a warning.
     pub fn boolean(&mut self, node: Node<'_, '_>, name: &str, code: Code) -> bool {
-        let Some(value) = value(node, name) else { return false };
+        self.boolean_or(node, name, false, code)
+    }
+
+    /// `true` or `false` in any case, else `default` with a warning.
+    pub fn boolean_or(&mut self, node: Node<'_, '_>, name: &str, default: bool, code: Code) -> bool {
+        let Some(value) = value(node, name) else { return default };
         if value.eq_ignore_ascii_case("true") {
             return true;
         }
-        if !value.eq_ignore_ascii_case("false") {
-            self.warn_value(code, node, name);
+        if value.eq_ignore_ascii_case("false") {
+            return false;
         }
-        false
+        self.warn_value(code, node, name);
+        default
     }
 
     /// An optional URL; one that cannot be used is as absent, with a warning.
@@ -148,6 +167,13 @@ impl<'d> Reader<'d> {
     ) -> Option<DocumentRef> {
         let method = self.method(node, method_name, method_code);
         Some(DocumentRef { url: self.optional_url(node, url_name)?, method })
+    }
+
+    /// Where this document is: asked again by a verb without `action`. A fragment never goes on the wire.
+    pub fn own_url(&self) -> String {
+        let mut url = self.base.clone();
+        url.set_fragment(None);
+        url.into()
     }
 
     /// Resolves a URL against that of the running document (RCML.md 1.1). A fragment never goes on the wire.

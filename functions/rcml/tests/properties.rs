@@ -7,7 +7,7 @@ mod common;
 use common::{BASE, run_for};
 use proptest::prelude::*;
 use ringfork_rcml::evaluation::Purpose;
-use ringfork_rcml::program::Step;
+use ringfork_rcml::program::{Prompt, Step};
 use ringfork_rcml::{Compiled, MAX_WARNINGS, compile};
 use url::Url;
 
@@ -33,8 +33,27 @@ fn check(compiled: &Compiled, purpose: Purpose) -> Result<(), TestCaseError> {
             }
             Step::Pause { seconds } => prop_assert!(*seconds > 0),
             Step::Reject { .. } => prop_assert!(purpose != Purpose::Screening),
+            Step::Prompt(prompt) => {
+                let pause = matches!(prompt, Prompt::Pause { .. });
+                prop_assert!(!pause);
+                check_prompt(prompt)?;
+            }
+            Step::Gather(gather) => {
+                prop_assert!(gather.timeout > 0 && gather.num_digits != Some(0));
+                gather.prompts.iter().try_for_each(check_prompt)?;
+            }
+            Step::Record(record) => prop_assert!(record.timeout > 0 && record.max_length > 0),
             Step::Redirect { .. } | Step::Hangup => {}
         }
+    }
+    Ok(())
+}
+
+fn check_prompt(prompt: &Prompt) -> Result<(), TestCaseError> {
+    match prompt {
+        Prompt::Say { text, language, .. } => prop_assert!(!text.trim().is_empty() && !language.is_empty()),
+        Prompt::Play { url, .. } => prop_assert!(url.starts_with("http://") || url.starts_with("https://")),
+        Prompt::Pause { seconds } => prop_assert!(*seconds > 0),
     }
     Ok(())
 }
@@ -48,6 +67,10 @@ fn fragment() -> impl Strategy<Value = String> {
         "Identity",
         "Parameter",
         "Pause",
+        "Say",
+        "Play",
+        "Gather",
+        "Record",
         "Redirect",
         "Reject",
         "Hangup",

@@ -206,7 +206,10 @@ impl Client {
         let content_type =
             response.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).map(str::to_owned);
         let mut body = Vec::new();
+        let sound = request.limits.skip_sound && content_type.as_deref().is_some_and(is_sound);
         match request.limits.max_body {
+            // The connection is given up with what is still to come.
+            _ if sound => drop(response),
             // Behind our back: what it does now cannot make a delivered request late.
             None => drop(tokio::spawn(drain(response))),
             Some(limit) => {
@@ -223,6 +226,11 @@ impl Client {
         }
         Ok(Answer { status, url, content_type, body })
     }
+}
+
+/// Whether this Content-Type is `audio/*`.
+pub fn is_sound(content_type: &str) -> bool {
+    content_type.trim_start().get(..6).is_some_and(|start| start.eq_ignore_ascii_case("audio/"))
 }
 
 /// Reads what is left of a small body, so that the connection can be used again; a long or slow one costs it.

@@ -11,7 +11,7 @@ mod jar;
 mod request;
 pub mod signature;
 
-pub use client::{Client, Config};
+pub use client::{Client, Config, is_sound};
 pub use clock::{Clock, SystemClock};
 pub use failure::{Failure, Reason};
 pub use jar::Jar;

@@ -53,13 +53,18 @@ pub struct Limits {
     /// Longest body that is read. With `None` the body is ignored: read a little, so that the connection can be used
     /// again, and never an error.
     pub max_body: Option<usize>,
+    /// The body of an `audio/*` answer is left unread, however long: it is fetched again where it is played
+    /// (RCML.md 3.2).
+    pub skip_sound: bool,
 }
 
 impl Limits {
     /// Fetching a document: 15 s, one more try, 64 KB (RCML.md 3.2).
-    pub const DOCUMENT: Limits = Limits { total: Duration::from_secs(15), reconnect: true, max_body: Some(64 * 1024) };
+    pub const DOCUMENT: Limits =
+        Limits { total: Duration::from_secs(15), reconnect: true, max_body: Some(64 * 1024), skip_sound: true };
     /// One try of a status callback: 10 s, the body is ignored (RCML.md 1.4); its tries are counted elsewhere.
-    pub const CALLBACK: Limits = Limits { total: Duration::from_secs(10), reconnect: false, max_body: None };
+    pub const CALLBACK: Limits =
+        Limits { total: Duration::from_secs(10), reconnect: false, max_body: None, skip_sound: false };
 }
 
 /// One logical request.

@@ -118,6 +118,8 @@ pub struct AgentConfig {
     pub abuse_limit: u32,
     /// `AC…`.
     pub account_sid: String,
+    /// Where customers reach our REST interface, without a slash at its end: `RecordingUrl` begins with it.
+    pub public_url: String,
     /// A bridged party silent for this long, not on hold, ends the call. Kept by the media shell.
     pub media_timeout: Duration,
     /// Bounds.
@@ -157,6 +159,7 @@ impl AgentConfig {
             default_expires: 600,
             abuse_limit: 20,
             account_sid: account_sid.into(),
+            public_url: "http://localhost".to_owned(),
             media_timeout: Duration::from_secs(300),
             caps: Caps::default(),
             server: concat!("Ringfork/", env!("CARGO_PKG_VERSION")).to_owned(),

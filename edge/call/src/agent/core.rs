@@ -19,19 +19,11 @@ use ringfork_sip::transaction::{ClientKey, ServerKey, TransactionConfig, Transac
 use super::config::{AgentConfig, Transport};
 use super::slab::Key;
 use super::timers::{TimerId, Timers};
-use crate::action::{Action, LogLevel, MediaAction, MediaId, Now, Ports, Token};
+use crate::action::{Action, LogLevel, MediaAction, MediaId, Now, Ports, RecordingSid, Token};
 use crate::control::CallSid;
+pub use crate::control::signals::Party;
 use crate::control::signals::{LegId, Ticket};
 use crate::ua::invite::{Abandoned, AnsweredInvite};
-
-/// A party of a call.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Party {
-    /// Who called.
-    Caller,
-    /// Whom we called.
-    Leg(LegId),
-}
 
 /// A request that waits for our response.
 #[derive(Debug, Clone)]
@@ -142,6 +134,10 @@ pub struct Core<P> {
     /// INVITEs without a final response, by transaction: whom their CANCEL concerns.
     pub invites: HashMap<ServerKey, super::inbound::Invited>,
     pub pending: HashMap<Token, Pending>,
+    /// Parties that hear us or whose keys are told, by their media session.
+    pub attended: HashMap<MediaId, (Key, Party)>,
+    /// Recordings that are not over, and the calls that wait for their ends.
+    pub recordings: HashMap<RecordingSid, Key>,
     /// Dialogs by our tag.
     pub dialogs: HashMap<u64, (Key, Party)>,
     pub streams: super::hop::Streams,
@@ -184,6 +180,8 @@ impl<P: Ports> Core<P> {
             owners: HashMap::new(),
             invites: HashMap::new(),
             pending: HashMap::new(),
+            attended: HashMap::new(),
+            recordings: HashMap::new(),
             dialogs: HashMap::new(),
             streams: super::hop::Streams::default(),
             connections: HashMap::new(),
@@ -375,6 +373,7 @@ impl<P: Ports> Core<P> {
     /// Gives a port pair back.
     pub fn close_media(&mut self, media: &mut Option<Media>) {
         if let Some(Media { id, port }) = media.take() {
+            self.attended.remove(&id);
             self.leased -= 1;
             self.actions.push_back(Action::Media(MediaAction::Close { media: id, port }));
             self.ports.release(port);

@@ -17,7 +17,7 @@ use crate::control;
 use crate::control::{CallerInfo, Reaches};
 use crate::ua::exchange::refuse_offer;
 use crate::ua::session::Session;
-use crate::ua::{ALLOW, Call, Caller, Ringing, SUPPORTED};
+use crate::ua::{ALLOW, Call, Caller, Early, Ringing, SUPPORTED};
 use ringfork_sip::dialog::Dialog;
 
 /// Whom the CANCEL of an INVITE without final response concerns.
@@ -390,6 +390,7 @@ impl<P: Ports> Agent<P> {
             again: None,
             expires,
             answer: None,
+            early: Early::Not,
             cancelled: false,
             request: request.clone(),
         };

@@ -52,8 +52,8 @@ use self::hop::Waiter;
 use self::keepalive::KeepAlive;
 use self::timers::TimerId;
 use crate::action::{Action, BindingRecord, ClientEntry, Input, LogLevel, Now, NumberEntry, Ports, Token};
-use crate::control::CallConfig;
 use crate::control::signals::CallInput;
+use crate::control::{API_VERSION, CallConfig};
 use crate::ua::Call;
 use crate::ua::exchange::Outcome;
 
@@ -112,6 +112,11 @@ impl<P: Ports> Agent<P> {
         };
         let control = Arc::new(CallConfig {
             account_sid: config.account_sid.clone(),
+            recordings_url: format!(
+                "{}/restcomm/{API_VERSION}/Accounts/{}/Recordings",
+                config.public_url.trim_end_matches('/'),
+                config.account_sid
+            ),
             trunk_caller_id: config.trunk.as_ref().and_then(|trunk| trunk.caller_id.clone()),
         });
         let mut agent = Agent {
@@ -212,8 +217,15 @@ impl<P: Ports> Agent<P> {
                 self.numbers.retain(|_, _| false);
             }
             Input::MediaSilent { media } => self.on_silence(media),
-            // Nothing has asked for these yet.
-            Input::Digit { .. } | Input::Played { .. } | Input::Recorded { .. } => {}
+            Input::Digit { media, key } => self.tell_of(media, |party| CallInput::Digit { party, key }),
+            Input::Played { media, play, result } => {
+                self.tell_of(media, |party| CallInput::Played { party, play, result });
+            }
+            Input::Recorded { recording, seconds, end } => {
+                if let Some(call) = self.core.recordings.remove(&recording) {
+                    self.tell(call, CallInput::Recorded { recording, seconds, end });
+                }
+            }
             Input::Lease { held } => self.lease = held,
             Input::Drain => self.draining = true,
             Input::Timeout => {
@@ -514,6 +526,14 @@ impl<P: Ports> Agent<P> {
             act(call, &mut self.core);
         }
         self.pump(key);
+    }
+
+    /// Tells control what the media shell heard of an attended party that is in no bridge.
+    fn tell_of(&mut self, media: crate::action::MediaId, input: impl FnOnce(Party) -> CallInput) {
+        let Some((key, party)) = self.core.attended.get(&media).copied() else { return };
+        if self.calls.get_mut(key).is_some_and(|call| call.other(party).is_none()) {
+            self.tell(key, input(party));
+        }
     }
 
     /// Neither RTP nor RTCP from a party for too long (issue: 300 s, not on hold).

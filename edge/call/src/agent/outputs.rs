@@ -3,10 +3,10 @@
 use std::time::Instant;
 
 use super::Agent;
-use super::core::{Core, Pending, Timer};
+use super::core::{Core, Party, Pending, Timer};
 use super::slab::Key;
 use super::timers::TimerId;
-use crate::action::{Action, LogLevel, MediaAction, Ports};
+use crate::action::{Action, LogLevel, MediaAction, Ports, RecordingEnd};
 use crate::control::CallSid;
 use crate::control::signals::{CallInput, CallOutput, Target};
 use crate::ua::Call;
@@ -41,7 +41,7 @@ impl<P: Ports> Agent<P> {
             // Nothing else is commanded of a call that is over.
             if let Some(CallOutput::Finished) = self.core.note(key, call.sid, output) {
                 self.core.timers.clear(&mut call.wake);
-                self.core.actions.push_back(Action::Finished { call: call.sid });
+                self.core.finished(key, call.sid);
                 return self.calls.remove(key);
             }
         }
@@ -71,6 +71,13 @@ impl<P: Ports> Core<P> {
         }
     }
 
+    /// Nothing more comes of a call.
+    fn finished(&mut self, key: Key, call: CallSid) {
+        // Those that were never answered; there are few recordings and mostly none.
+        self.recordings.retain(|_, waiting| *waiting != key);
+        self.actions.push_back(Action::Finished { call });
+    }
+
     /// Carries out what concerns no party: documents, records, events, notices, lines and counters. Returns the rest.
     fn note(&mut self, key: Key, sid: CallSid, output: CallOutput) -> Option<CallOutput> {
         let mut token = |ticket| self.token(Pending::Control { call: key, ticket });
@@ -80,6 +87,8 @@ impl<P: Ports> Core<P> {
             CallOutput::Deliver { ticket, event } => Action::Deliver { token: token(ticket), event },
             CallOutput::Notify(notice) => Action::Notify { notice },
             CallOutput::Log { level, message } => Action::Log { level, call: Some(sid), message },
+            CallOutput::Prepare { sound } => Action::Media(MediaAction::Prepare { sound }),
+            CallOutput::StopRecording { recording } => Action::Media(MediaAction::StopRecording { recording }),
             CallOutput::Count { metric, label, by } => Action::Count { metric, label, by },
             rest => return Some(rest),
         };
@@ -117,6 +126,34 @@ impl Call {
             CallOutput::Cancel { leg, elsewhere } => self.cancel_leg(core, leg, elsewhere),
             CallOutput::Bye { leg } => self.bye_leg(core, leg),
             CallOutput::Bridge { leg } => self.bridge(core, leg),
+            CallOutput::EarlyMedia => self.early_media(core),
+            CallOutput::Attend { party } => {
+                if let Some(media) = self.media_of(party) {
+                    core.attended.insert(media, (self.key, party));
+                    core.actions.push_back(Action::Media(MediaAction::Attend { media }));
+                }
+            }
+            CallOutput::Play { party, play, sound, loops } => {
+                if let Some(media) = self.media_of(party) {
+                    core.actions.push_back(Action::Media(MediaAction::Play { media, play, sound, loops }));
+                }
+            }
+            CallOutput::Stop { party } => {
+                if let Some(media) = self.media_of(party) {
+                    core.actions.push_back(Action::Media(MediaAction::Stop { media }));
+                }
+            }
+            CallOutput::Record { party, recording, call, other, limits } => {
+                let other = other.and_then(|leg| self.media_of(Party::Leg(leg)));
+                if let Some(media) = self.media_of(party) {
+                    core.recordings.insert(recording, self.key);
+                    let record = MediaAction::Record { recording, call, media, other, limits };
+                    core.actions.push_back(Action::Media(record));
+                } else {
+                    // Its session is gone, and what is told of that is on its way.
+                    self.tell(CallInput::Recorded { recording, seconds: 0, end: RecordingEnd::Stopped });
+                }
+            }
             CallOutput::RingingTone { on } => {
                 if let Some(media) = &self.caller.session.media {
                     core.actions.push_back(Action::Media(MediaAction::RingingTone { media: media.id, on }));
@@ -124,7 +161,7 @@ impl Call {
             }
             CallOutput::Finished => {
                 self.finished = true;
-                core.actions.push_back(Action::Finished { call: self.sid });
+                core.finished(self.key, self.sid);
                 if self.caller.ringing.is_some() {
                     core.log(LogLevel::Error, Some(self.sid), "The call ended without an answer to its caller");
                     self.refuse_caller(core, 500, None);
@@ -136,6 +173,8 @@ impl Call {
             | CallOutput::Deliver { .. }
             | CallOutput::Notify(_)
             | CallOutput::Log { .. }
+            | CallOutput::Prepare { .. }
+            | CallOutput::StopRecording { .. }
             | CallOutput::Count { .. } => {}
         }
     }

@@ -9,7 +9,8 @@
 //! A [`Step`] in `functions/rcml` names it; [`Call::run`] matches every step, and `Screening::run` does for legs. A verb
 //! that waits becomes a case of [`Doing`], with its input (a digit, the end of a prompt) handled beside
 //! [`CallInput::LegAnswered`] and its time in [`Call::next_timeout`]; it calls [`Runner::waits`]. One that needs media of
-//! ours answers the caller first with `AnswerAlone`, through the same door as [`Caller::answer`].
+//! ours is a case of `Verb` in `voice.rs`, which serves both parties: [`Call::speak`] answers the caller first with
+//! `AnswerAlone`, has it attended, and then starts the verb.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -27,9 +28,10 @@ use super::leg;
 use super::params;
 use super::program::Runner;
 use super::sid::SidSource;
-use super::signals::{CallInput, CallOutput, LegId, Target, Ticket};
+use super::signals::{CallInput, CallOutput, LegId, Party, Target, Ticket};
+use super::voice::{self, Heard, Progress, Voice};
 use super::{CallSid, CallStatus, Write, notices};
-use crate::action::{Application, LogLevel, Now};
+use crate::action::{Application, LogLevel, Now, PlayError, PlayId, RecordingEnd, RecordingSid, Sound};
 
 /// `<Dial timeout>` where nothing is written (RCML.md part 2).
 const DIAL_TIMEOUT: u32 = 30;
@@ -55,11 +57,23 @@ pub struct Call {
     caller: Caller,
     runner: Runner,
     doing: Doing,
-    /// The caller hears our ringing tone.
-    tone: bool,
+    tone: Tone,
+    /// The caller hears us while it is in no bridge, and its keys are told.
+    attended: bool,
     /// The last Dial ended busy.
     busy: bool,
     finished: bool,
+}
+
+/// What the caller hears while legs ring.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Tone {
+    /// Nothing of ours.
+    Off,
+    /// Our ringing tone.
+    Ringing,
+    /// `dialMusic`.
+    Music(PlayId),
 }
 
 /// What the caller's program waits for.
@@ -68,6 +82,10 @@ enum Doing {
     Fetching(Ticket),
     /// `<Pause>`.
     Pausing(Instant),
+    /// The caller's 200, before the first verb with media.
+    Lifting(Step),
+    /// A verb with media.
+    Voice(Box<Voice>),
     /// The bindings of a Dial's clients.
     Finding { ticket: Ticket, dial: Box<Dial> },
     /// The write that names a Dial's legs: before the first INVITE.
@@ -114,7 +132,8 @@ impl Call {
             caller: Caller::default(),
             runner: Runner::default(),
             doing: Doing::Nothing,
-            tone: false,
+            tone: Tone::Off,
+            attended: false,
             busy: false,
             finished: false,
         };
@@ -161,9 +180,13 @@ impl Call {
             | Doing::Accepting { until, .. }
             | Doing::Bridged { until, .. } => Some(*until),
             Doing::Dialing(race) => race.next_timeout(),
-            Doing::Fetching(_) | Doing::Finding { .. } | Doing::Answering(_) | Doing::Nothing => None,
+            Doing::Voice(voice) => voice.next_timeout(),
+            Doing::Fetching(_) | Doing::Lifting(_) | Doing::Finding { .. } | Doing::Answering(_) | Doing::Nothing => {
+                None
+            }
         };
-        doing.into_iter().chain(self.desk.journal.next_timeout()).min()
+        let owed = self.desk.journal.next_timeout().into_iter().chain(self.desk.recordings.next_timeout());
+        doing.into_iter().chain(owed).min()
     }
 
     /// Tells the call what happened. See the drain rule. What does not fit the call's state (an answer that nobody
@@ -185,6 +208,9 @@ impl Call {
             }
             CallInput::LegHungUp { leg } => self.leg_gone(now, leg, CallStatus::Failed),
             CallInput::LegRefused { leg, code } => self.leg_gone(now, leg, leg::refused(code)),
+            CallInput::Digit { party, key } => self.heard(now, party, Heard::Digit(key)),
+            CallInput::Played { party, play, result } => self.played(now, party, play, result),
+            CallInput::Recorded { recording, seconds, end } => self.recorded(now, recording, seconds, end),
             CallInput::Bindings { ticket, found } => self.bindings(now, ticket, found),
             CallInput::Evaluated { ticket, result } => self.evaluated(now, ticket, result),
             CallInput::Written { ticket, result } => {
@@ -216,6 +242,7 @@ impl Call {
                     self.doing = Doing::Pausing(now.instant + Duration::from_secs(u64::from(seconds)));
                     return;
                 }
+                Some(step @ (Step::Prompt(_) | Step::Gather(_) | Step::Record(_))) => return self.speak(now, step),
                 Some(Step::Redirect { to }) => {
                     let parameters = self.desk.parameters(self.caller.status());
                     return self.go_on(now, to, parameters);
@@ -245,6 +272,95 @@ impl Call {
         }
     }
 
+    /// Runs a verb with media: an unanswered caller is answered first (RCML.md part 2).
+    fn speak(&mut self, now: Now, step: Step) {
+        if !self.caller.is_answered() {
+            self.desk.out.push(CallOutput::AnswerAlone);
+            self.doing = Doing::Lifting(step);
+            return;
+        }
+        self.attend();
+        let whom = (Party::Caller, self.sid());
+        let voice = match step {
+            Step::Prompt(prompt) => Voice::prompt(now, whom, prompt, &mut self.desk),
+            Step::Gather(gather) => Voice::gather(now, whom, *gather, &mut self.desk),
+            Step::Record(record) => Voice::record(now, whom, record, &mut self.desk),
+            Step::Dial(_) | Step::Pause { .. } | Step::Redirect { .. } | Step::Reject { .. } | Step::Hangup => return,
+        };
+        self.doing = Doing::Voice(Box::new(voice));
+    }
+
+    /// Before the first sound to the caller.
+    fn attend(&mut self) {
+        if !std::mem::replace(&mut self.attended, true) {
+            self.desk.out.push(CallOutput::Attend { party: Party::Caller });
+        }
+    }
+
+    /// A key, or the end of a sound or of a recording.
+    fn heard(&mut self, now: Now, party: Party, heard: Heard) {
+        match (party, std::mem::replace(&mut self.doing, Doing::Nothing)) {
+            (Party::Caller, Doing::Voice(mut voice)) => {
+                let progress = voice.heard(now, heard, &mut self.desk);
+                self.progress(now, voice, progress);
+            }
+            (Party::Leg(leg), Doing::Dialing(race)) if race.is_live(leg) => {
+                let stand = race.heard(now, leg, heard, &mut self.desk);
+                self.stand(now, stand);
+            }
+            (_, other) => self.doing = other,
+        }
+    }
+
+    fn progress(&mut self, now: Now, voice: Box<Voice>, progress: Progress) {
+        if progress != Progress::Waits && voice.has_waited() {
+            self.runner.waits();
+        }
+        match progress {
+            Progress::Waits => self.doing = Doing::Voice(voice),
+            Progress::Next => self.run(now),
+            Progress::Ask(action, more) => {
+                let mut parameters = self.desk.parameters(self.caller.status());
+                parameters.extend(more);
+                self.go_on(now, action, parameters);
+            }
+        }
+    }
+
+    fn played(&mut self, now: Now, party: Party, play: PlayId, result: Result<(), PlayError>) {
+        if self.tone != Tone::Music(play) {
+            return self.heard(now, party, Heard::Played(play, result));
+        }
+        // The music cannot be had: ringing, in its place.
+        self.tone = Tone::Ringing;
+        self.desk.out.push(CallOutput::RingingTone { on: true });
+        if let Err(error) = result {
+            let sid = self.sid();
+            self.desk.out.notify(sid, now, notices::not_heard(&error));
+        }
+    }
+
+    fn recorded(&mut self, now: Now, recording: RecordingSid, length: u32, end: RecordingEnd) {
+        if !self.desk.recorded(now, recording, length, end) {
+            return;
+        }
+        match std::mem::replace(&mut self.doing, Doing::Nothing) {
+            Doing::Voice(mut voice) => {
+                let progress = voice.heard(now, Heard::Recorded(recording, length, end), &mut self.desk);
+                self.progress(now, voice, progress);
+            }
+            Doing::Dialing(race) => {
+                let stand = race.recorded(now, (recording, length, end), &mut self.desk);
+                self.stand(now, stand);
+            }
+            Doing::Bridged { until, mut won } => {
+                won.recorded(recording, length);
+                self.doing = Doing::Bridged { until, won };
+            }
+            other => self.doing = other,
+        }
+    }
+
     /// Asks for a document.
     fn fetch(&mut self, document: DocumentRef, fallback: Option<DocumentRef>, parameters: params::Form) {
         let errand = Errand { sid: self.desk.card.sid, purpose: Purpose::Call, fallback, parameters };
@@ -266,7 +382,10 @@ impl Call {
         let Some(document) = self.desk.evaluated(now, ticket, result) else { return };
         match std::mem::replace(&mut self.doing, Doing::Nothing) {
             Doing::Fetching(awaited) if awaited == ticket => match self.runner.load(document) {
-                Ok(()) => self.run(now),
+                Ok(()) => {
+                    voice::prepare(self.runner.ahead(), &mut self.desk);
+                    self.run(now);
+                }
                 Err(_) => self.end(now, Finale::Failed),
             },
             Doing::Dialing(race) => {
@@ -329,14 +448,15 @@ impl Call {
         if let Doing::Dialing(race) = &mut self.doing
             && race.provisional(now, leg, code, &mut self.desk)
         {
-            self.alert();
+            let music = race.music().cloned();
+            self.alert(music);
         }
     }
 
     fn leg_answered(&mut self, now: Now, leg: LegId) {
         match std::mem::replace(&mut self.doing, Doing::Nothing) {
             Doing::Dialing(race) if race.is_live(leg) => {
-                self.alert();
+                self.alert(race.music().cloned());
                 let stand = race.answered(now, leg, &mut self.desk);
                 self.stand(now, stand);
             }
@@ -358,18 +478,31 @@ impl Call {
         }
     }
 
-    /// The caller hears that somebody is rung (RCML.md part 2): 180, or a tone where it was answered before.
-    fn alert(&mut self) {
-        if !self.caller.is_answered() {
-            self.caller.ring(&mut self.desk.out);
-        } else if !std::mem::replace(&mut self.tone, true) {
-            self.desk.out.push(CallOutput::RingingTone { on: true });
+    /// The caller hears that somebody is rung (RCML.md part 2): 180, or a tone where it was answered before; `dialMusic`
+    /// in place of both.
+    fn alert(&mut self, music: Option<Sound>) {
+        if self.tone != Tone::Off {
+            return;
+        }
+        match music {
+            // One that rings already (a Pause before) gets the music all the same.
+            Some(sound) if self.caller.is_answered() || self.caller.early_media(&mut self.desk.out) => {
+                self.attend();
+                self.tone = Tone::Music(self.desk.play(Party::Caller, sound, 0));
+            }
+            _ if !self.caller.hears_us() => self.caller.ring(&mut self.desk.out),
+            _ => {
+                self.tone = Tone::Ringing;
+                self.desk.out.push(CallOutput::RingingTone { on: true });
+            }
         }
     }
 
     fn silence(&mut self) {
-        if std::mem::replace(&mut self.tone, false) {
-            self.desk.out.push(CallOutput::RingingTone { on: false });
+        match std::mem::replace(&mut self.tone, Tone::Off) {
+            Tone::Off => {}
+            Tone::Ringing => self.desk.out.push(CallOutput::RingingTone { on: false }),
+            Tone::Music(_) => self.desk.out.push(CallOutput::Stop { party: Party::Caller }),
         }
     }
 
@@ -407,6 +540,13 @@ impl Call {
                 self.caller.answer(now);
                 self.bridge(now, won);
             }
+            Doing::Lifting(step) => {
+                self.caller.answer(now);
+                let (parent, answered_unix_ms) = (self.sid(), self.caller.answered_unix_ms());
+                let status = CallStatus::InProgress;
+                self.write(now, Write::Parent { parent, status, answered_unix_ms, ended_unix_ms: None });
+                self.speak(now, step);
+            }
             other => self.doing = other,
         }
     }
@@ -414,7 +554,7 @@ impl Call {
     fn bridge(&mut self, now: Now, mut won: Won) {
         self.silence();
         self.desk.out.push(CallOutput::Bridge { leg: won.leg() });
-        let until = won.bridge(now);
+        let until = won.bridge(now, &mut self.desk);
         self.doing = Doing::Bridged { until, won };
     }
 
@@ -428,7 +568,10 @@ impl Call {
     /// True if the next verb runs; otherwise the action is under way or the call has ended.
     fn dial_over(&mut self, now: Now, over: &Over) -> bool {
         self.silence();
-        let result = over.result(false);
+        if let Some(recording) = over.recording() {
+            self.desk.stop_recording(now, recording);
+        }
+        let result = over.result(false, &self.desk.config);
         self.busy = result.status == CallStatus::Busy;
         let Some(action) = over.terms.action.clone() else { return true };
         let mut parameters = self.desk.parameters(self.caller.status());
@@ -451,21 +594,28 @@ impl Call {
             status = how;
         }
         let over = match std::mem::replace(&mut self.doing, Doing::Nothing) {
-            Doing::Finding { dial, .. } => Some(Over::without_legs(*dial)),
+            Doing::Finding { dial, .. } => Some(Over::without_legs(&dial)),
             Doing::Naming { plan, .. } => Some(plan.drop_all()),
             Doing::Dialing(race) => Some(race.abandon(now, &mut self.desk)),
             Doing::Accepting { won, .. } | Doing::Answering(won) | Doing::Bridged { won, .. } => {
                 Some(won.stop(now, &mut self.desk))
             }
-            Doing::Fetching(_) | Doing::Pausing(_) | Doing::Nothing => None,
+            Doing::Voice(voice) => {
+                voice.abandon(now, &self.runner, Some(self.desk.parameters(status)), &mut self.desk);
+                None
+            }
+            Doing::Fetching(_) | Doing::Pausing(_) | Doing::Lifting(_) | Doing::Nothing => None,
         };
-        self.tone = false;
+        self.tone = Tone::Off;
+        if let Some(recording) = over.as_ref().and_then(Over::recording) {
+            self.desk.leave_recording(now, recording, None);
+        }
         self.close(now, status);
         if let Some(over) = over
             && let Some(action) = over.terms.action.clone()
         {
             let mut parameters = self.desk.parameters(status);
-            params::add_dial(&mut parameters, &over.result(true));
+            params::add_dial(&mut parameters, &over.result(true, &self.desk.config));
             let sid = self.sid();
             let errand = Errand { sid, purpose: Purpose::Unused, fallback: None, parameters };
             self.desk.evaluate(&self.runner, action, errand);
@@ -507,6 +657,10 @@ impl Call {
 
     fn timeout(&mut self, now: Now) {
         self.desk.journal.timeout(now, &mut self.desk.out);
+        while let Some(recording) = self.desk.recordings.late(now) {
+            self.desk.recording_is_late(recording);
+            self.recorded(now, recording, 0, RecordingEnd::Failed);
+        }
         match std::mem::replace(&mut self.doing, Doing::Nothing) {
             Doing::Pausing(until) if until <= now.instant => self.run(now),
             Doing::Naming { until, plan, .. } if until <= now.instant => {
@@ -525,6 +679,10 @@ impl Call {
                 let stand = race.timeout(now, &mut self.desk);
                 self.stand(now, stand);
             }
+            Doing::Voice(mut voice) => {
+                let progress = voice.timeout(now, &mut self.desk);
+                self.progress(now, voice, progress);
+            }
             other => self.doing = other,
         }
     }
@@ -537,7 +695,13 @@ impl Call {
             Doing::Accepting { won, .. } | Doing::Answering(won) | Doing::Bridged { won, .. } => {
                 silent.push(CallOutput::Bye { leg: won.leg() });
             }
-            Doing::Fetching(_) | Doing::Pausing(_) | Doing::Finding { .. } | Doing::Naming { .. } | Doing::Nothing => {}
+            Doing::Fetching(_)
+            | Doing::Pausing(_)
+            | Doing::Lifting(_)
+            | Doing::Voice(_)
+            | Doing::Finding { .. }
+            | Doing::Naming { .. }
+            | Doing::Nothing => {}
         }
         self.caller.dismiss(500, &mut self.desk.out);
         silent.into_iter().for_each(|output| self.desk.out.push(output));

@@ -9,7 +9,8 @@ use crate::action::Now;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Caller {
     /// Its INVITE has no final response from us. `ringing`: it got a 180, which signalling repeats.
-    Unanswered { ringing: bool },
+    /// `early`: it got a 183 with media of ours in its place.
+    Unanswered { ringing: bool, early: bool },
     /// It got our 200.
     Answered { unix_ms: u64 },
     /// It left, or was refused or hung up by us.
@@ -18,13 +19,18 @@ pub(super) enum Caller {
 
 impl Default for Caller {
     fn default() -> Caller {
-        Caller::Unanswered { ringing: false }
+        Caller::Unanswered { ringing: false, early: false }
     }
 }
 
 impl Caller {
     pub(super) fn is_answered(self) -> bool {
         matches!(self, Caller::Answered { .. })
+    }
+
+    /// Its phone plays what we send, not a ringing tone of its own.
+    pub(super) fn hears_us(self) -> bool {
+        matches!(self, Caller::Answered { .. } | Caller::Unanswered { early: true, .. })
     }
 
     pub(super) fn is_gone(self) -> bool {
@@ -50,10 +56,20 @@ impl Caller {
 
     /// The first 180; nothing for a caller that got one or was answered.
     pub(super) fn ring(&mut self, out: &mut Outbox) {
-        if let Caller::Unanswered { ringing: ringing @ false } = self {
+        if let Caller::Unanswered { ringing: ringing @ false, .. } = self {
             *ringing = true;
             out.push(CallOutput::Ring);
         }
+    }
+
+    /// The 183 with media of ours. False: it was answered, or is gone.
+    pub(super) fn early_media(&mut self, out: &mut Outbox) -> bool {
+        let Caller::Unanswered { ringing, early } = self else { return false };
+        *ringing = true;
+        if !std::mem::replace(early, true) {
+            out.push(CallOutput::EarlyMedia);
+        }
+        true
     }
 
     /// Its 200 has left.

@@ -11,10 +11,11 @@ use super::journal::Journal;
 use super::outbox::Outbox;
 use super::params::{self, Form};
 use super::program::Runner;
+use super::recording::Recordings;
 use super::sid::SidSource;
-use super::signals::{CallOutput, LegId, Ticket};
+use super::signals::{CallOutput, LegId, Party, Ticket};
 use super::{CallDescription, CallSid, CallStatus, notices};
-use crate::action::Now;
+use crate::action::{Now, PlayId, RecordingSid, Sound};
 
 /// What every call of an edge has in common.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -23,6 +24,15 @@ pub struct CallConfig {
     pub account_sid: String,
     /// The trunk's own number: `--trunk-caller-id`.
     pub trunk_caller_id: Option<String>,
+    /// Absolute URL of the account's recordings in REST, without a slash at its end: `RecordingUrl` begins with it.
+    pub recordings_url: String,
+}
+
+impl CallConfig {
+    /// `RecordingUrl` (RCML.md 1.5, part 2).
+    pub(super) fn recording_url(&self, recording: RecordingSid) -> String {
+        format!("{}/{recording}", self.recordings_url)
+    }
 }
 
 pub(super) struct Desk {
@@ -32,8 +42,11 @@ pub(super) struct Desk {
     pub(super) out: Outbox,
     pub(super) journal: Journal,
     pub(super) sids: SidSource,
+    pub(super) recordings: Recordings,
     asked: Vec<Asked>,
     legs: u16,
+    /// The last `PlayId`: they begin where the call's SID says, which no other call has.
+    plays: u64,
 }
 
 /// A document under way: also when nobody waits for it any more its notices are kept.
@@ -53,8 +66,10 @@ pub(super) struct Errand {
 
 impl Desk {
     pub(super) fn new(config: Arc<CallConfig>, caller: CallerInfo, card: CallDescription, sids: SidSource) -> Desk {
-        let (out, journal) = (Outbox::default(), Journal::default());
-        Desk { config, caller, card, out, journal, sids, asked: Vec::new(), legs: 0 }
+        let (out, journal, recordings) = (Outbox::default(), Journal::default(), Recordings::default());
+        let [.., a, b, c, d, e, f, g, h] = card.sid.0;
+        let plays = u64::from_be_bytes([a, b, c, d, e, f, g, h]);
+        Desk { config, caller, card, out, journal, sids, recordings, asked: Vec::new(), legs: 0, plays }
     }
 
     /// The next leg's number, while there are any.
@@ -64,6 +79,14 @@ impl Desk {
         Some(id)
     }
 
+    /// Plays a sound to an attended party.
+    pub(super) fn play(&mut self, party: Party, sound: Sound, loops: u32) -> PlayId {
+        self.plays = self.plays.wrapping_add(1);
+        let play = PlayId(self.plays);
+        self.out.push(CallOutput::Play { party, play, sound, loops });
+        play
+    }
+
     /// The standard parameters of the caller's call.
     pub(super) fn parameters(&self, status: CallStatus) -> Form {
         params::standard(&self.config.account_sid, &self.card, status, &self.caller.headers)
@@ -71,6 +94,11 @@ impl Desk {
 
     /// Asks for a document with the cookies that `runner` keeps.
     pub(super) fn evaluate(&mut self, runner: &Runner, document: DocumentRef, errand: Errand) -> Ticket {
+        self.evaluate_with(runner.cookies().to_vec(), document, errand)
+    }
+
+    /// The same with these cookies.
+    pub(super) fn evaluate_with(&mut self, cookies: Vec<String>, document: DocumentRef, errand: Errand) -> Ticket {
         let ticket = self.out.ticket();
         let Errand { sid, purpose, fallback, parameters } = errand;
         self.asked.push(Asked { ticket, sid, url: document.url.clone() });
@@ -80,7 +108,7 @@ impl Desk {
             document,
             fallback,
             parameters,
-            cookies: runner.cookies().to_vec(),
+            cookies,
             purpose,
         };
         self.out.push(CallOutput::Evaluate { ticket, request: Box::new(request) });
@@ -110,15 +138,16 @@ impl Desk {
         }
     }
 
-    /// No document is under way.
+    /// No document, no recording and no write is under way.
     pub(super) fn is_idle(&self) -> bool {
-        self.asked.is_empty() && self.journal.is_idle()
+        self.asked.is_empty() && self.recordings.is_empty() && self.journal.is_idle()
     }
 
     /// The call is no longer ours: nothing more is written, sent or waited for.
     pub(super) fn discard(&mut self) {
         self.journal.discard();
         self.asked.clear();
+        self.recordings.discard();
     }
 }
 

@@ -38,9 +38,10 @@ pub(super) struct Card<'a> {
 }
 
 impl Card<'_> {
-    /// The parameters of a request for its screening document (RCML.md 1.3): it has answered.
-    pub(super) fn screening_parameters(&self, account_sid: &str) -> Form {
-        let mut form = params::standard(account_sid, self.call, CallStatus::InProgress, &self.noun.headers);
+    /// The parameters of a request for its screening document (RCML.md 1.3): it has answered, and is in-progress or
+    /// completed.
+    pub(super) fn screening_parameters(&self, account_sid: &str, status: CallStatus) -> Form {
+        let mut form = params::standard(account_sid, self.call, status, &self.noun.headers);
         params::add_parent(&mut form, self.parent);
         form
     }

@@ -9,13 +9,14 @@ use std::time::{Duration, Instant};
 
 use ringfork_rcml::program::{Dial, DocumentRef, Endpoint, Noun};
 
-use super::desk::{Desk, Document};
+use super::desk::{CallConfig, Desk, Document};
 use super::leg::{Ended, Live, Planned, Winner};
 use super::params::{DialResult, whole_seconds};
 use super::screening::Verdict;
-use super::signals::{CallOutput, LegId, Target, Ticket};
+use super::signals::{CallOutput, LegId, Party, Target, Ticket};
+use super::voice::Heard;
 use super::{CallSid, CallStatus, LegPlan, notices};
-use crate::action::Now;
+use crate::action::{Now, RecordingEnd, RecordingLimits, RecordingSid, Sound};
 
 /// Legs of one Dial (RCML.md 1.2: ten nouns with ten bindings each).
 pub const LEG_LIMIT: usize = 100;
@@ -28,8 +29,27 @@ pub(super) struct Terms {
     pub(super) action: Option<DocumentRef>,
     /// Bounds the bridged time.
     pub(super) time_limit: Duration,
+    /// What the caller hears in place of ringing.
+    pub(super) music: Option<Sound>,
     ring_seconds: u32,
     record: bool,
+}
+
+impl Terms {
+    fn of(dial: &Dial) -> Terms {
+        Terms {
+            action: dial.action.clone(),
+            time_limit: Duration::from_secs(u64::from(dial.time_limit)),
+            music: dial.dial_music.as_deref().map(|url| Sound::File { url: url.into() }),
+            ring_seconds: dial.timeout,
+            record: dial.record,
+        }
+    }
+
+    /// We must decode what the legs say: a recorded Dial, and one whose caller is answered by us before a leg is.
+    fn decodable(&self) -> bool {
+        self.record || self.music.is_some()
+    }
 }
 
 /// The identities whose bindings a Dial needs to know, in the order in which [`Plan::new`] wants the answer.
@@ -51,9 +71,8 @@ impl Plan {
     /// One leg for each binding of each client, one for each other noun. A client without binding yields none and leaves
     /// a warning on the parent.
     pub(super) fn new(now: Now, dial: Dial, found: Vec<Vec<Target>>, desk: &mut Desk) -> Plan {
-        let Dial { action, timeout, time_limit, caller_id, record, dial_music: _, nouns } = dial;
-        let time_limit = Duration::from_secs(u64::from(time_limit));
-        let terms = Terms { action, time_limit, ring_seconds: timeout, record };
+        let terms = Terms::of(&dial);
+        let Dial { caller_id, nouns, .. } = dial;
         let (mut legs, mut found, mut beyond) = (Vec::new(), found.into_iter(), false);
         for (index, noun) in (0u8..).zip(nouns) {
             let targets = match &noun.endpoint {
@@ -101,7 +120,7 @@ impl Plan {
         let Plan { legs, terms } = self;
         let expires = terms.ring_seconds.saturating_add(EXPIRES_MARGIN);
         // All INVITEs leave before anything is written or told about them.
-        let mut live: Vec<Live> = legs.into_iter().map(|leg| leg.invite(expires, terms.record, desk)).collect();
+        let mut live: Vec<Live> = legs.into_iter().map(|leg| leg.invite(expires, terms.decodable(), desk)).collect();
         for leg in &mut live {
             leg.initiated(now, desk);
         }
@@ -165,6 +184,33 @@ impl Race {
         let Some(leg) = self.live.iter_mut().find(|leg| leg.awaits(ticket)) else { return Stand::Open(self) };
         let (id, verdict) = (leg.id(), leg.evaluated(now, document, desk));
         self.judge(now, id, verdict, desk)
+    }
+
+    /// A leg pressed a key, or heard a sound to its end.
+    pub(super) fn heard(mut self, now: Now, leg: LegId, heard: Heard, desk: &mut Desk) -> Stand {
+        let verdict = self.leg(leg).map_or(Verdict::Waits, |leg| leg.heard(now, heard, desk));
+        self.judge(now, leg, verdict, desk)
+    }
+
+    /// A recording of a leg is over: of which one shows.
+    pub(super) fn recorded(
+        mut self,
+        now: Now,
+        (recording, length, end): (RecordingSid, u32, RecordingEnd),
+        desk: &mut Desk,
+    ) -> Stand {
+        for leg in &mut self.live {
+            let (id, verdict) = (leg.id(), leg.heard(now, Heard::Recorded(recording, length, end), desk));
+            if verdict != Verdict::Waits {
+                return self.judge(now, id, verdict, desk);
+            }
+        }
+        self.stand(now)
+    }
+
+    /// What the caller hears in place of ringing.
+    pub(super) fn music(&self) -> Option<&Sound> {
+        self.terms.music.as_ref()
     }
 
     /// Does what is due: screening first, since a leg that is accepted now ends the others.
@@ -253,7 +299,7 @@ impl Accepted {
     pub(super) fn end_others(self, now: Now, desk: &mut Desk) -> Won {
         let Accepted { winner, race: Race { live, mut ended, terms, started, .. } } = self;
         ended.extend(live.into_iter().map(|leg| leg.stop(now, true, desk)));
-        Won { winner, ended, terms, ring_duration: whole_seconds(started, now.instant), bridged: None }
+        Won { winner, ended, terms, ring_duration: whole_seconds(started, now.instant), bridged: None, recording: None }
     }
 }
 
@@ -264,6 +310,7 @@ pub(super) struct Won {
     terms: Terms,
     ring_duration: u64,
     bridged: Option<Instant>,
+    recording: Option<RecordingSid>,
 }
 
 impl Won {
@@ -272,9 +319,21 @@ impl Won {
     }
 
     /// Caller and leg are joined: accepted, and our 200 sent (RCML.md 1.5). Returns when `timeLimit` ends it.
-    pub(super) fn bridge(&mut self, now: Now) -> Instant {
+    /// A Dial with `record` is recorded from now on, on the caller's call.
+    pub(super) fn bridge(&mut self, now: Now, desk: &mut Desk) -> Instant {
         self.bridged = Some(now.instant);
+        if self.terms.record {
+            let max_seconds = u32::try_from(self.terms.time_limit.as_secs()).unwrap_or(u32::MAX);
+            let limits = RecordingLimits { max_seconds, silence_seconds: None };
+            let (sid, leg) = (desk.card.sid, self.winner.id());
+            self.recording = Some(desk.start_recording(now, sid, Party::Caller, Some(leg), limits));
+        }
         now.instant + self.terms.time_limit
+    }
+
+    /// A recording is over: nothing was written, so there is nothing to be named.
+    pub(super) fn recorded(&mut self, recording: RecordingSid, length: u32) {
+        self.recording.take_if(|own| *own == recording && length == 0);
     }
 
     /// We end the accepted leg.
@@ -288,11 +347,11 @@ impl Won {
     }
 
     fn over(self, now: Now, end: impl FnOnce(Winner) -> Ended) -> Over {
-        let Won { winner, mut ended, terms, ring_duration, bridged } = self;
+        let Won { winner, mut ended, terms, ring_duration, bridged, recording } = self;
         let accepted = Some(winner.sid());
         ended.push(end(winner));
         let bridged = bridged.map(|since| whole_seconds(since, now.instant));
-        Over { ended, terms, outcome: Outcome { accepted, bridged, ring_duration } }
+        Over { ended, terms, outcome: Outcome { accepted, bridged, ring_duration, recording } }
     }
 }
 
@@ -309,26 +368,30 @@ struct Outcome {
     /// Whole seconds, if a leg was bridged.
     bridged: Option<u64>,
     ring_duration: u64,
+    recording: Option<RecordingSid>,
 }
 
 impl Over {
     /// A Dial that the caller left before its legs were known.
-    pub(super) fn without_legs(dial: Dial) -> Over {
-        let Dial { action, timeout, time_limit, record, .. } = dial;
-        let time_limit = Duration::from_secs(u64::from(time_limit));
-        let terms = Terms { action, time_limit, ring_seconds: timeout, record };
-        Over { ended: Vec::new(), terms, outcome: Outcome::default() }
+    pub(super) fn without_legs(dial: &Dial) -> Over {
+        Over { ended: Vec::new(), terms: Terms::of(dial), outcome: Outcome::default() }
     }
 
     /// `DialCallStatus` and what goes with it (RCML.md 1.5). `caller_left`: the caller's end ended the Dial.
-    pub(super) fn result(&self, caller_left: bool) -> DialResult {
+    pub(super) fn result(&self, caller_left: bool, config: &CallConfig) -> DialResult {
         let last = self.ended.last().map(|leg| leg.sid());
         DialResult {
             status: if caller_left && self.outcome.bridged.is_none() { CallStatus::Canceled } else { self.status() },
             sid: self.outcome.accepted.or(last),
             duration: self.outcome.bridged.unwrap_or(0),
             ring_duration: self.outcome.ring_duration,
+            recording_url: self.outcome.recording.map(|recording| config.recording_url(recording)),
         }
+    }
+
+    /// What was recorded from the bridge on: it ends with it.
+    pub(super) fn recording(&self) -> Option<RecordingSid> {
+        self.outcome.recording
     }
 
     fn status(&self) -> CallStatus {

@@ -13,6 +13,7 @@ use super::events::LegLog;
 use super::identity::{LegIdentity, leg_to};
 use super::screening::{Screening, Verdict};
 use super::signals::{CallOutput, Invite, LegId, Target, Ticket};
+use super::voice::Heard;
 use super::{CallDescription, CallSid, CallStatus, LegPlan};
 use crate::action::Now;
 
@@ -139,7 +140,7 @@ impl Live {
         match &self.log.noun().screening {
             None => Verdict::Accepts,
             Some(terms) => {
-                let screening = Screening::start(now, terms, &self.log.card(), desk);
+                let screening = Screening::start(now, self.id, terms, &self.log.card(), desk);
                 self.stage = Stage::Screening(Box::new(screening));
                 Verdict::Waits
             }
@@ -157,6 +158,12 @@ impl Live {
             Stage::Screening(screening) => screening.evaluated(now, document, &self.log.card(), desk),
             Stage::Calling => Verdict::Waits,
         }
+    }
+
+    /// It pressed a key, heard a sound to its end, or its recording is over.
+    pub(super) fn heard(&mut self, now: Now, heard: Heard, desk: &mut Desk) -> Verdict {
+        let Stage::Screening(screening) = &mut self.stage else { return Verdict::Waits };
+        screening.heard(now, heard, &self.log.card(), desk)
     }
 
     /// Does what is due in screening.
@@ -182,7 +189,7 @@ impl Live {
     /// We end it: CANCEL or BYE, and over in this moment (RCML.md 1.4 "Decided").
     pub(super) fn stop(self, now: Now, elsewhere: bool, desk: &mut Desk) -> Ended {
         desk.out.push(self.command_to_end(elsewhere));
-        self.gone(now, CallStatus::NoAnswer, desk)
+        self.end(now, CallStatus::NoAnswer, false, desk)
     }
 
     /// CANCEL or BYE.
@@ -193,7 +200,19 @@ impl Live {
 
     /// It ended by itself; `unanswered` is its status if it never answered.
     pub(super) fn gone(self, now: Now, unanswered: CallStatus, desk: &mut Desk) -> Ended {
-        let status = if self.is_screening() { CallStatus::Completed } else { unanswered };
+        self.end(now, unanswered, true, desk)
+    }
+
+    fn end(self, now: Now, unanswered: CallStatus, hung_up: bool, desk: &mut Desk) -> Ended {
+        let status = match self.stage {
+            Stage::Calling => unanswered,
+            Stage::Screening(screening) => {
+                let account = &desk.config.account_sid;
+                let told = hung_up.then(|| self.log.card().screening_parameters(account, CallStatus::Completed));
+                screening.abandon(now, told, desk);
+                CallStatus::Completed
+            }
+        };
         Ended::new(now, self.log, self.rang, status, desk)
     }
 }

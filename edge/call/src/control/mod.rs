@@ -4,7 +4,7 @@
 //!
 //! - [`call`]: the caller's call, which runs the verbs; `caller` its side of the dialog, `identity` whose call it is.
 //! - `fork` and `leg`: a Dial's legs, a type for each state; `screening` a leg's private document.
-//! - `program`: the cursor over a document's verbs.
+//! - `program`: the cursor over a document's verbs; `voice`: a verb with media at work; `recording`: recordings under way.
 //! - `events` and `params`: what is told to the customer; `journal`: what is written, when, and when events leave.
 //!
 //! **Where a verb is added:** see [`call`].
@@ -22,11 +22,13 @@ mod notices;
 mod outbox;
 mod params;
 mod program;
+mod recording;
 mod screening;
 mod sid;
 pub mod signals;
 #[cfg(test)]
 mod tests;
+mod voice;
 
 pub use call::{Call, Reaches};
 pub use date::rfc2822;

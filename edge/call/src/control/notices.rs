@@ -4,6 +4,8 @@
 use ringfork_rcml::evaluation::Notice;
 use ringfork_rcml::{Code, quote};
 
+use crate::action::{PlayError, RecordingSid};
+
 /// A dialed client has no binding (RCML.md 1.2).
 pub(super) fn client_not_registered(identity: &str) -> Notice {
     Code::ClientNotRegistered.notice(&format!("client \"{}\"", quote(identity)), None, None)
@@ -37,6 +39,18 @@ pub(super) fn reject_in_screening() -> Notice {
 /// A Reject on an answered call (RCML.md part 2).
 pub(super) fn reject_answered() -> Notice {
     Code::RejectAnswered.notice("<Reject>", None, None)
+}
+
+/// A sound that was not heard to its end (RCML.md part 2, Say and Play).
+pub(super) fn not_heard(error: &PlayError) -> Notice {
+    let code = if error.fetch { Code::HttpStatus } else { Code::PromptFailed };
+    let message = quote(&error.reason);
+    Notice { level: code.level(), code: code.number(), message, url: None, line: None }
+}
+
+/// A recording broke off (RCML.md part 2, Record).
+pub(super) fn recording_failed(recording: RecordingSid) -> Notice {
+    Code::RecordingFailed.notice(&recording.to_string(), None, None)
 }
 
 /// A URL as notices show it: without user name and password.

@@ -70,7 +70,7 @@ pub(super) fn add_parent(form: &mut Form, parent: CallSid) {
 }
 
 /// How a Dial ended, for its `action` (RCML.md 1.5).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DialResult {
     /// `DialCallStatus`: completed, busy, no-answer, failed or canceled.
     pub status: CallStatus,
@@ -80,6 +80,8 @@ pub struct DialResult {
     pub duration: u64,
     /// `DialRingDuration`: whole seconds from the first INVITE to acceptance, else to the Dial's end.
     pub ring_duration: u64,
+    /// `RecordingUrl`, if it was recorded.
+    pub recording_url: Option<String>,
 }
 
 /// Adds what a Dial's `action` carries beyond the standard parameters (RCML.md 1.5).
@@ -90,6 +92,22 @@ pub(super) fn add_dial(form: &mut Form, result: &DialResult) {
     }
     push(form, "DialCallDuration", result.duration.to_string());
     push(form, "DialRingDuration", result.ring_duration.to_string());
+    if let Some(url) = &result.recording_url {
+        push(form, "RecordingUrl", url.as_str());
+    }
+}
+
+/// Adds what was keyed in: of a Gather's `action` and a Record's (RCML.md part 2).
+pub(super) fn add_digits(form: &mut Form, digits: &str) {
+    push(form, "Digits", digits);
+}
+
+/// What a Record's `action` learns of the recording (RCML.md part 2).
+pub(super) fn recording(url: &str, length: u32) -> Form {
+    let mut form = Form::with_capacity(3);
+    push(&mut form, "RecordingUrl", url);
+    push(&mut form, "RecordingDuration", length.to_string());
+    form
 }
 
 /// Whole seconds, rounded down (RCML.md "Terms").

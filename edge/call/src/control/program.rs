@@ -46,6 +46,11 @@ impl Runner {
         self.steps.next()
     }
 
+    /// The verbs that are left.
+    pub(super) fn ahead(&self) -> &[Step] {
+        self.steps.as_slice()
+    }
+
     /// Something waits: a prompt, a Pause, a Gather, a Record, a Dial with a leg.
     pub(super) fn waits(&mut self) {
         self.idle_documents = 0;

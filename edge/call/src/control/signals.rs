@@ -12,11 +12,20 @@ use std::sync::Arc;
 use ringfork_rcml::evaluation;
 
 use super::{CallSid, Event, Notice, Write};
-use crate::action::{LogLevel, StoreError};
+use crate::action::{LogLevel, PlayError, PlayId, RecordingEnd, RecordingLimits, RecordingSid, Sound, StoreError};
 
 /// A leg of this call, counted from 0 over all its Dials.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct LegId(pub u16);
+
+/// A party of a call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Party {
+    /// Who called.
+    Caller,
+    /// Whom we called.
+    Leg(LegId),
+}
 
 /// Pairs a request of control with its answer, within one call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -56,7 +65,7 @@ pub enum CallInput {
     CallerRefused,
     /// BYE, or the caller was lost: no ACK, session expired, silent media, no usable answer in the ACK.
     CallerHungUp,
-    /// The 200 that [`CallOutput::AnswerWith`] asked for has left: at once, or after the PRACK that it waits for
+    /// The 200 that [`CallOutput::AnswerWith`] or [`CallOutput::AnswerAlone`] asked for has left: at once, or after the PRACK that it waits for
     /// (RFC 3262 §3).
     CallerAnswered,
     /// A 18x of a leg: every one is reported.
@@ -71,6 +80,12 @@ pub enum CallInput {
     LegUndeliverable { leg: LegId },
     /// BYE from an answered leg, or the leg was lost.
     LegHungUp { leg: LegId },
+    /// An attended party that is in no bridge pressed a key: by RFC 4733 or SIP INFO, once per press.
+    Digit { party: Party, key: char },
+    /// Answer to [`CallOutput::Play`], unless it was stopped or another took its place.
+    Played { party: Party, play: PlayId, result: Result<(), PlayError> },
+    /// Answer to [`CallOutput::Record`], also after the party is gone: whole seconds recorded.
+    Recorded { recording: RecordingSid, seconds: u32, end: RecordingEnd },
     /// Answer to [`CallOutput::FindBindings`]: for each identity its live bindings' keys (empty: none or no client).
     Bindings { ticket: Ticket, found: Vec<Vec<Target>> },
     /// Answer to [`CallOutput::Evaluate`]; `Err`: the function itself could not be run (counts as a failed document).
@@ -95,8 +110,25 @@ pub enum CallOutput {
     /// Answer the caller's INVITE with 200, its media joined with this accepted leg's. Only for an unanswered caller.
     /// `CallerAnswered` says that it was done. Taken back by `Bye` or `LegHungUp` of this leg before that.
     AnswerWith { leg: LegId },
-    /// Answer the caller's INVITE with 200 for media of our own (Say, Play, Gather, Record).
+    /// Answer the caller's INVITE with 200 for media of our own (Say, Play, Gather, Record). `CallerAnswered` says that
+    /// it was done.
     AnswerAlone,
+    /// 183 to an unanswered caller with our session description, in place of the 180: it hears what we play
+    /// (RCML.md part 2, `dialMusic`). Where its INVITE allows none it rings as ever.
+    EarlyMedia,
+    /// From now on this party hears us while it is in no bridge, and its keys are told. Comes before its first `Play` or
+    /// `Record`.
+    Attend { party: Party },
+    /// Play this to an attended party, in place of what played. `loops` 0: until stopped. Answered by `Played`.
+    Play { party: Party, play: PlayId, sound: Sound, loops: u32 },
+    /// Silence in place of what plays; nothing is told of it.
+    Stop { party: Party },
+    /// This is likely to be played soon.
+    Prepare { sound: Sound },
+    /// Record what this party says, and with `other` what that one says too. It lies on `call`. Answered by `Recorded`.
+    Record { party: Party, recording: RecordingSid, call: CallSid, other: Option<LegId>, limits: RecordingLimits },
+    /// The recording ends here.
+    StopRecording { recording: RecordingSid },
     /// BYE to an answered caller.
     HangUp,
     /// Which bindings do these client identities have? One answer for all.

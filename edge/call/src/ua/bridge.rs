@@ -8,7 +8,7 @@ use super::Call;
 use super::session::{Phase, Purpose, Session};
 use crate::action::{Action, MediaAction, Ports};
 use crate::agent::core::{Core, Party};
-use crate::control::signals::LegId;
+use crate::control::signals::{CallInput, LegId};
 
 impl Call {
     /// Joins caller and leg.
@@ -72,11 +72,23 @@ impl Call {
         session.send(core, Method::Invite, Purpose::Align, Some(body));
     }
 
-    /// A digit by INFO is passed on (RCML.md part 2).
-    pub fn pass_info<P: Ports>(&mut self, core: &mut Core<P>, from: Party, content_type: &str, body: bytes::Bytes) {
-        let Some(other) = self.other(from).and_then(|other| self.session_mut(other)) else { return };
-        if other.phase == Phase::Live {
-            other.send_and_forget(core, Method::Info, content_type, body);
+    /// A digit by INFO (RCML.md part 2): passed on in a bridge, as RFC 4733 says where the other takes no INFO; else it
+    /// is told.
+    pub fn pass_info<P: Ports>(
+        &mut self,
+        core: &mut Core<P>,
+        from: Party,
+        key: Option<char>,
+        (content_type, body): (&str, bytes::Bytes),
+    ) {
+        let Some(other) = self.other(from) else {
+            return key.into_iter().for_each(|key| self.tell(CallInput::Digit { party: from, key }));
+        };
+        let Some(session) = self.session_mut(other).filter(|session| session.phase == Phase::Live) else { return };
+        if session.info {
+            session.send_and_forget(core, Method::Info, content_type, body);
+        } else if let (Some(key), Some(media)) = (key, &session.media) {
+            core.actions.push_back(Action::Media(MediaAction::Key { media: media.id, key }));
         }
     }
 }

@@ -42,10 +42,32 @@ pub struct Ringing {
     pub again: Option<TimerId>,
     /// The INVITE's own Expires.
     pub expires: Option<TimerId>,
-    /// The answer waits for the PRACK of a response with our offer (RFC 3262 §3).
-    pub answer: Option<LegId>,
+    /// The answer waits for the PRACK of a response with our description (RFC 3262 §3, §5).
+    pub answer: Option<Answer>,
+    /// A 183 with our answer.
+    pub early: Early,
     /// Control was told that the caller gave up: nothing but a refusal is possible.
     pub cancelled: bool,
+}
+
+/// What the 200 is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Answer {
+    /// A leg's media.
+    With(LegId),
+    /// Media of our own.
+    Alone,
+}
+
+/// Media of ours before the answer.
+#[derive(Debug)]
+pub enum Early {
+    /// None.
+    Not,
+    /// The 183 waits for the PRACK of a response before it (RFC 3262 §3).
+    Owed,
+    /// It was sent with this answer, which stands.
+    Sent(Bytes),
 }
 
 /// A reliable provisional response.
@@ -56,11 +78,51 @@ pub struct Unpracked {
     timer: Option<TimerId>,
     /// It carries our offer.
     offered: bool,
+    /// It carries our offer or our answer: the 200 waits for its PRACK (RFC 3262 §5).
+    described: bool,
+}
+
+impl Ringing {
+    /// No 200 may leave yet (RFC 3262 §5).
+    fn waits_for_prack(&self) -> bool {
+        self.unpracked.as_ref().is_some_and(|unpracked| unpracked.described)
+    }
 }
 
 impl Call {
-    /// 180 to the caller, and again each minute.
+    /// 180 to the caller, or the 183 of early media, and again each minute.
     pub fn ring<P: Ports>(&mut self, core: &mut Core<P>) {
+        self.alert(core, None);
+    }
+
+    /// 183 with our answer to the caller's offer, if that can be answered; a caller without an offer rings.
+    pub fn early_media<P: Ports>(&mut self, core: &mut Core<P>) {
+        let session = &mut self.caller.session;
+        let Some(ringing) = self.caller.ringing.as_mut().filter(|ringing| !ringing.cancelled) else { return };
+        let Some(offer) = &self.caller.offer else { return self.ring(core) };
+        if let Early::Sent(_) = ringing.early {
+            return;
+        }
+        if ringing.unpracked.is_some() {
+            ringing.early = Early::Owed;
+            return;
+        }
+        match session.sdp.make_answer(offer, &Terms::standard()) {
+            Ok(body) => {
+                session.show_media(core);
+                ringing.early = Early::Sent(body.clone());
+                self.alert(core, Some(body));
+            }
+            Err(error) => {
+                ringing.early = Early::Not;
+                self.log(core, LogLevel::Warn, format!("The caller rings without early media: {error}"));
+                self.ring(core);
+            }
+        }
+    }
+
+    /// A provisional response: 183 once there are early media, with `answer` the first time; else 180.
+    fn alert<P: Ports>(&mut self, core: &mut Core<P>, answer: Option<Bytes>) {
         let key = self.key;
         let session = &mut self.caller.session;
         let Some(ringing) = &mut self.caller.ringing else { return };
@@ -68,28 +130,37 @@ impl Call {
         if ringing.unpracked.is_some() || ringing.cancelled {
             return;
         }
+        let (code, answer) = match &ringing.early {
+            // Where nothing is repeated until it is acknowledged, each 183 says it.
+            Early::Sent(body) => (183, answer.or_else(|| (!ringing.reliably).then(|| body.clone()))),
+            Early::Not | Early::Owed => (180, None),
+        };
         let mut builder = core
-            .response(&ringing.request, 180, Some(&session.dialog.local_tag))
+            .response(&ringing.request, code, Some(&session.dialog.local_tag))
             .record_route(&ringing.request.message)
             .header(HeaderName::Contact, core.contact(session.flow))
             .header(HeaderName::Allow, ALLOW);
         if !ringing.reliably {
-            let response = builder.build();
+            let response = match answer {
+                Some(answer) => builder.body(SDP, answer).build(),
+                None => builder.build(),
+            };
             return core.respond(&ringing.request, response);
         }
         ringing.rseq += 1;
         builder = builder.header(HeaderName::Require, "100rel").header_display(HeaderName::RSeq, ringing.rseq);
         // RFC 3262 §5: without an offer in the INVITE, ours is in the first reliable response.
         let offered = self.caller.offer.is_none() && !session.sdp.is_agreed();
-        let response = if offered {
-            builder.body(SDP, session.sdp.make_offer(&Terms::standard())).build()
-        } else {
-            builder.build()
+        let description = if offered { Some(session.sdp.make_offer(&Terms::standard())) } else { answer };
+        let described = description.is_some();
+        let response = match description {
+            Some(body) => builder.body(SDP, body).build(),
+            None => builder.build(),
         };
         let series = Retransmission::of_provisional(core.now.instant, &TransactionTimers::default());
         let mut timer = None;
         core.set_at(&mut timer, series.deadline(), Timer::Reliable(key));
-        ringing.unpracked = Some(Unpracked { response: response.clone(), series, timer, offered });
+        ringing.unpracked = Some(Unpracked { response: response.clone(), series, timer, offered, described });
         core.respond(&ringing.request, response);
     }
 
@@ -138,8 +209,11 @@ impl Call {
             // An offer while that of the INVITE has no answer yet (RFC 3264 §4): no.
             return core.refuse(request, 488);
         }
-        if let Some(leg) = ringing.answer.take() {
-            self.answer_with(core, leg);
+        match ringing.answer.take() {
+            Some(Answer::With(leg)) => self.answer_with(core, leg),
+            Some(Answer::Alone) => self.answer_alone(core),
+            None if matches!(ringing.early, Early::Owed) => self.early_media(core),
+            None => {}
         }
     }
 
@@ -183,8 +257,8 @@ impl Call {
         let terms = self.session(Party::Leg(leg)).and_then(|leg| leg.sdp.remote_terms());
         let Some(ringing) = &mut self.caller.ringing else { return };
         let Some(terms) = terms else { return self.give_up(core, 500) };
-        if ringing.unpracked.as_ref().is_some_and(|unpracked| unpracked.offered) {
-            ringing.answer = Some(leg);
+        if ringing.waits_for_prack() {
+            ringing.answer = Some(Answer::With(leg));
             return;
         }
         self.answer(core, terms);
@@ -192,15 +266,20 @@ impl Call {
 
     /// 200 for media of our own.
     pub fn answer_alone<P: Ports>(&mut self, core: &mut Core<P>) {
+        let Some(ringing) = &mut self.caller.ringing else { return };
+        if ringing.waits_for_prack() {
+            ringing.answer = Some(Answer::Alone);
+            return;
+        }
         self.answer(core, Terms::standard());
     }
 
     fn answer<P: Ports>(&mut self, core: &mut Core<P>, terms: Terms) {
-        if self.caller.ringing.as_ref().is_none_or(|ringing| ringing.cancelled) {
-            return;
-        }
+        let Some(ringing) = self.caller.ringing.as_ref().filter(|ringing| !ringing.cancelled) else { return };
         let session = &mut self.caller.session;
         let body = match &self.caller.offer {
+            // What a 183 said stands: once more in the 200, or, acknowledged by PRACK, said already (RFC 6337 §2.2).
+            Some(_) if let Early::Sent(body) = &ringing.early => (!ringing.reliably).then(|| body.clone()),
             Some(offer) => match session.sdp.make_answer(offer, &terms) {
                 Ok(body) => Some(body),
                 Err(error) => {
@@ -231,7 +310,7 @@ impl Call {
     /// A leg is over: an answer with its media is no more to be had.
     pub fn take_answer_back(&mut self, leg: LegId) {
         if let Some(ringing) = &mut self.caller.ringing {
-            ringing.answer.take_if(|waiting| *waiting == leg);
+            ringing.answer.take_if(|waiting| *waiting == Answer::With(leg));
         }
     }
 

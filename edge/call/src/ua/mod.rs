@@ -14,7 +14,7 @@ mod within;
 
 use std::collections::VecDeque;
 
-pub use caller::{Caller, Ringing};
+pub use caller::{Caller, Early, Ringing};
 pub use leg::{Leg, LegState};
 
 use crate::action::{LogLevel, MediaId, Ports};
@@ -77,6 +77,11 @@ impl Call {
             Party::Caller => Some(&mut self.caller.session),
             Party::Leg(leg) => self.legs.get_mut(usize::from(leg.0))?.session_mut(),
         }
+    }
+
+    /// The media session of a party, while it has one.
+    pub fn media_of(&self, party: Party) -> Option<MediaId> {
+        self.session(party)?.media.as_ref().map(|media| media.id)
     }
 
     /// A leg.

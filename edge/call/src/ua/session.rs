@@ -126,6 +126,8 @@ pub struct Session {
     pub named: Option<Box<(String, IpAddr)>>,
     /// The party takes UPDATE (its Allow says so).
     pub update: bool,
+    /// The party takes INFO: its Allow does not say otherwise.
+    pub info: bool,
     pub outgoing: Option<Outgoing>,
     pub incoming: Option<Incoming>,
     pub unacked: Option<Unacked>,
@@ -161,6 +163,7 @@ impl Session {
             sdp,
             named: None,
             update: false,
+            info: true,
             outgoing: None,
             incoming: None,
             unacked: None,
@@ -205,10 +208,11 @@ impl Session {
         }
     }
 
-    /// Notes what a message of the party says of itself: UPDATE in Allow.
+    /// Notes what a message of the party says of itself: UPDATE and INFO in Allow.
     pub fn learn(&mut self, message: &Message) {
         if message.has(HeaderName::Allow) {
             self.update = message.has_token(HeaderName::Allow, "UPDATE");
+            self.info = message.has_token(HeaderName::Allow, "INFO");
         }
     }
 

@@ -93,7 +93,8 @@ impl Call {
         }
         core.refuse(request, 200);
         if is_digit && let Some(content_type) = message.text(HeaderName::ContentType) {
-            self.pass_info(core, party, &content_type, message.body_bytes());
+            let key = key_of(message.body());
+            self.pass_info(core, party, key, (&content_type, message.body_bytes()));
         }
     }
 
@@ -134,5 +135,54 @@ impl Call {
         }
         session.hang_up(core);
         self.lost(core, party);
+    }
+}
+
+/// The key that an INFO names: `Signal=5` among the lines of `application/dtmf-relay`, or the bare key of
+/// `application/dtmf`. `*` and `#` are also written as the numbers of their RFC 4733 events, 10 and 11.
+fn key_of(body: &[u8]) -> Option<char> {
+    let text = std::str::from_utf8(body).ok()?;
+    let signal = text.lines().find_map(|line| {
+        let (name, value) = line.split_once('=')?;
+        name.trim().eq_ignore_ascii_case("signal").then(|| value.trim())
+    });
+    let named = signal.unwrap_or_else(|| text.trim());
+    match named {
+        "10" => Some('*'),
+        "11" => Some('#'),
+        _ => {
+            let mut keys = named.chars().map(|key| key.to_ascii_uppercase());
+            let key = keys.next().filter(|key| matches!(key, '0'..='9' | '*' | '#' | 'A'..='D'))?;
+            keys.next().is_none().then_some(key)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// RCML.md part 2, Gather: digits by SIP INFO, as phones write them.
+    #[test]
+    fn keys_of_info() {
+        for (body, key) in [
+            ("Signal=5\r\nDuration=160\r\n", Some('5')),
+            ("Signal= 1 \nDuration= 250", Some('1')),
+            ("Duration=100\r\nsignal=#", Some('#')),
+            ("Signal=10\r\n", Some('*')),
+            ("Signal=11", Some('#')),
+            ("Signal=d", Some('D')),
+            ("7", Some('7')),
+            (" * \r\n", Some('*')),
+            ("Signal=12", None),
+            ("Signal=16", None),
+            ("Signal=", None),
+            ("Duration=5", None),
+            ("", None),
+            ("hello", None),
+        ] {
+            assert_eq!(key_of(body.as_bytes()), key, "{body:?}");
+        }
+        assert_eq!(key_of(&[0xff, b'5']), None);
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! By default the store writes at once, `callback` accepts at once, and documents come at once; each can be held back.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -10,12 +10,15 @@ use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 use ringfork_rcml::evaluation::{self, Outcome, Purpose};
 use ringfork_rcml::program::{
-    Callback, Dial, DocumentRef, Endpoint, Events, Method, Noun, Program, RejectReason, Screening, Step,
+    Callback, Dial, DocumentRef, Endpoint, Events, Gather, Method, Noun, Program, Prompt, Record, RejectReason,
+    Screening, Step,
 };
 
-use crate::action::{Application, Now, StoreError};
-use crate::control::signals::{CallInput, CallOutput, Invite, LegId, Target, Ticket};
-use crate::control::{Call, CallConfig, CallerInfo, Event, Notice, Reaches, Write};
+use crate::action::{
+    Application, Now, PlayError, PlayId, RecordingEnd, RecordingLimits, RecordingSid, Sound, StoreError,
+};
+use crate::control::signals::{CallInput, CallOutput, Invite, LegId, Party, Target, Ticket};
+use crate::control::{Call, CallConfig, CallSid, CallerInfo, Event, Notice, Reaches, Write};
 
 pub const FIRST: &str = "https://app.example/first";
 pub const CALLBACK: &str = "https://app.example/events";
@@ -85,6 +88,11 @@ pub struct Bench {
     /// The caller's 200 waits for a PRACK.
     pub hold_answer: bool,
     said: Vec<String>,
+    attended: BTreeSet<Party>,
+    pub plays: Vec<(Party, PlayId)>,
+    pub sounds: Vec<Sound>,
+    pub prepared: Vec<Sound>,
+    pub recordings: Vec<(RecordingSid, CallSid, RecordingLimits)>,
     pub invites: Vec<Invite>,
     pub requests: Vec<evaluation::Request>,
     pub events: Vec<Arc<Event>>,
@@ -170,7 +178,11 @@ impl Setup {
     pub fn start(self) -> Bench {
         let start = origin();
         let now = Now { instant: start, unix_ms: UNIX_MS };
-        let config = CallConfig { account_sid: "AC1".into(), trunk_caller_id: Some("+1900".into()) };
+        let config = CallConfig {
+            account_sid: "AC1".into(),
+            trunk_caller_id: Some("+1900".into()),
+            recordings_url: "http://e.example/Recordings".into(),
+        };
         let mut entropy = ChaCha8Rng::seed_from_u64(1);
         let call = Call::new(Arc::new(config), now, self.caller, self.reaches, &mut entropy);
         let mut bench = Bench {
@@ -188,6 +200,11 @@ impl Setup {
             hold_bindings: self.hold_bindings,
             hold_answer: false,
             said: vec![],
+            attended: BTreeSet::new(),
+            plays: vec![],
+            sounds: vec![],
+            prepared: vec![],
+            recordings: vec![],
             invites: vec![],
             requests: vec![],
             events: vec![],
@@ -228,6 +245,32 @@ impl Bench {
 
     pub fn hangs_up(&mut self, leg: u16) {
         self.input(CallInput::LegHungUp { leg: LegId(leg) });
+    }
+
+    /// A party presses keys.
+    pub fn keys(&mut self, party: Party, keys: &str) {
+        keys.chars().for_each(|key| self.input(CallInput::Digit { party, key }));
+    }
+
+    /// What plays last is heard to its end.
+    pub fn heard(&mut self) {
+        self.played(Ok(()));
+    }
+
+    pub fn played(&mut self, result: Result<(), PlayError>) {
+        let (party, play) = *self.plays.last().unwrap();
+        self.input(CallInput::Played { party, play, result });
+    }
+
+    /// The last recording is over.
+    pub fn recorded(&mut self, seconds: u32, end: RecordingEnd) {
+        let recording = self.recordings.last().unwrap().0;
+        self.input(CallInput::Recorded { recording, seconds, end });
+    }
+
+    /// `RecordingUrl` of the last recording.
+    pub fn recording_url(&self) -> String {
+        format!("http://e.example/Recordings/{}", self.recordings.last().unwrap().0)
     }
 
     pub fn cancels(&mut self) {
@@ -348,7 +391,35 @@ impl Bench {
                     answers.push_front(Answer::Input(CallInput::CallerAnswered));
                 }
             }
-            CallOutput::AnswerAlone => self.say("answer"),
+            CallOutput::AnswerAlone => {
+                self.say("answer");
+                if !self.hold_answer {
+                    answers.push_front(Answer::Input(CallInput::CallerAnswered));
+                }
+            }
+            CallOutput::EarlyMedia => self.say("early media"),
+            CallOutput::Attend { party } => assert!(self.attended.insert(party), "attended twice: {party:?}"),
+            CallOutput::Play { party, play, sound, loops } => {
+                assert!(self.attended.contains(&party), "{party:?} is not attended");
+                let what = match &sound {
+                    Sound::Speech { text, .. } => text.to_string(),
+                    Sound::File { url } => url.rsplit('/').next().unwrap_or_default().to_owned(),
+                    Sound::Beep => "beep".to_owned(),
+                };
+                let times = if loops == 1 { String::new() } else { format!(" x{loops}") };
+                self.say(format!("play {} {what}{times}", name(party)));
+                self.plays.push((party, play));
+                self.sounds.push(sound);
+            }
+            CallOutput::Stop { party } => self.say(format!("stop {}", name(party))),
+            CallOutput::Prepare { sound } => self.prepared.push(sound),
+            CallOutput::Record { party, recording, call, other, limits } => {
+                assert!(self.attended.contains(&party) || other.is_some(), "{party:?} is not attended");
+                let with = other.map_or_else(String::new, |leg| format!(" and {}", leg.0));
+                self.say(format!("record {}{with}", name(party)));
+                self.recordings.push((recording, call, limits));
+            }
+            CallOutput::StopRecording { .. } => self.say("stop recording"),
             CallOutput::HangUp => self.say("hang up"),
             CallOutput::Invite(invite) => {
                 self.say(format!("invite {}", invite.leg.0));
@@ -454,6 +525,48 @@ impl Bench {
         };
         self.writes.iter().rev().find_map(last).unwrap()
     }
+}
+
+fn name(party: Party) -> String {
+    match party {
+        Party::Caller => "caller".to_owned(),
+        Party::Leg(leg) => leg.0.to_string(),
+    }
+}
+
+pub const CALLER: Party = Party::Caller;
+
+pub fn leg(leg: u16) -> Party {
+    Party::Leg(LegId(leg))
+}
+
+pub fn say(text: &str) -> Prompt {
+    Prompt::Say { text: text.to_owned(), voice: None, language: "en".to_owned(), loops: 1 }
+}
+
+pub fn play(url: &str, loops: u32) -> Prompt {
+    Prompt::Play { url: url.to_owned(), loops }
+}
+
+/// A Gather with RCML.md's defaults.
+pub fn gather(prompts: Vec<Prompt>) -> Gather {
+    Gather {
+        action: at(ACTION),
+        prompts,
+        timeout: 5,
+        finish_on_key: Some('#'),
+        num_digits: None,
+        action_on_empty_result: false,
+    }
+}
+
+pub fn gathering(gather: Gather) -> Step {
+    Step::Gather(Box::new(gather))
+}
+
+/// A Record with RCML.md's defaults.
+pub fn record() -> Record {
+    Record { action: at(ACTION), timeout: 5, finish_on_key: "1#".to_owned(), max_length: 3600, play_beep: true }
 }
 
 enum Answer {

@@ -8,4 +8,5 @@ mod fork;
 mod journal;
 mod screening;
 mod verbs;
+mod voice;
 mod walk;

@@ -1,9 +1,11 @@
 //! RCML.md 1.3: a leg's private document.
 
-use ringfork_rcml::evaluation::Purpose;
-use ringfork_rcml::program::{RejectReason, Screening, Step};
+use ringfork_rcml::evaluation::{Outcome, Purpose, Response};
+use ringfork_rcml::program::{Gather, Program, Record, RejectReason, Screening, Step};
 
 use super::bench::*;
+use crate::action::RecordingEnd;
+use crate::control::signals::CallInput;
 
 const SCREEN: &str = "https://app.example/screen";
 const NEXT: &str = "https://app.example/next";
@@ -220,4 +222,161 @@ fn the_call_goes_on_after_a_declined_dial() {
     t.skip();
     t.answers(0);
     t.says("ring, bye 0, invite 1");
+}
+
+/// The press-1 pattern as TwiML customers write it.
+fn press_one() -> Vec<Step> {
+    vec![gathering(Gather { num_digits: Some(1), ..gather(vec![say("Press 1")]) }), Step::Hangup]
+}
+
+/// RCML.md 1.3: prompts are private to the leg; an empty `<Response/>` from a Gather's `action` accepts. The action's
+/// request carries the leg's parameters, ParentCallSid and Digits.
+#[test]
+fn an_empty_answer_of_a_gathers_action_accepts() {
+    let mut t = screening(press_one()).start();
+    t.skip();
+    t.answers(0);
+    t.says("ring, play 0 Press 1");
+    t.keys(leg(0), "1");
+    t.says("stop 0");
+    let request = t.request(ACTION);
+    assert_eq!((request.purpose, request.call_sid.clone()), (Purpose::Screening, t.invites[0].sid.to_string()));
+    assert_eq!(parameter(&request.parameters, "Digits"), "1");
+    assert_eq!(parameter(&request.parameters, "ParentCallSid"), t.call.sid().to_string());
+    assert_eq!(parameter(&request.parameters, "CallSid"), t.invites[0].sid.to_string());
+    t.document(Some(vec![]));
+    t.says("cancel 1 elsewhere, answer 0, bridge 0");
+}
+
+/// RCML.md 1.3: Hangup, of the action or after a Gather without a key, declines.
+#[test]
+fn declining_a_gather() {
+    let mut t = screening(press_one()).start();
+    t.answers(0);
+    t.keys(leg(0), "2");
+    t.skip();
+    t.document(Some(vec![Step::Hangup]));
+    t.says("bye 0");
+
+    let mut t = screening(press_one()).start();
+    t.answers(0);
+    t.heard();
+    t.skip();
+    t.pass_seconds(5);
+    t.says("bye 0");
+    assert_eq!(t.completed(0), ("completed".into(), "5".into()));
+    t.answers(1);
+    t.says("answer 1, bridge 1");
+}
+
+/// RCML.md 1.3: a Gather without a key as the last verb accepts: the document ran to its end.
+#[test]
+fn an_unanswered_gather_at_the_end_accepts() {
+    let mut t = screening(vec![gathering(gather(vec![]))]).start();
+    t.answers(0);
+    t.skip();
+    t.pass_seconds(5);
+    t.says("cancel 1 elsewhere, answer 0, bridge 0");
+}
+
+/// RCML.md 1.3: `timeout`, counted from the answer, cuts prompts, gathers and recordings.
+#[test]
+fn the_timeout_cuts_what_is_heard() {
+    let verbs = [
+        Step::Prompt(play("https://app.example/a.wav", 0)),
+        gathering(Gather { timeout: 100, ..gather(vec![]) }),
+        Step::Record(Record { play_beep: false, ..record() }),
+    ];
+    for verb in verbs {
+        let mut t = screening(vec![verb]).start();
+        t.answers(0);
+        t.skip();
+        t.pass(59_999);
+        t.says("cancel 1");
+        t.pass(1);
+        t.says("bye 0, refuse 480");
+        assert_eq!(t.completed(0), ("completed".into(), "60".into()));
+    }
+}
+
+/// RCML.md 1.2: several legs screen at once, each with its own keys and outcome; another that wins ends the rest.
+#[test]
+fn legs_screen_side_by_side() {
+    let nouns = [screened("bob", SCREEN)];
+    let mut setup = Setup::new(vec![Step::Dial(dial(nouns))]).devices("bob", 3);
+    for _ in 0..3 {
+        setup = setup.document(SCREEN, press_one());
+    }
+    let mut t = setup.start();
+    (0..3).for_each(|leg| t.answers(leg));
+    t.skip();
+    t.keys(leg(2), "1");
+    t.says("stop 2");
+    t.keys(leg(0), "2");
+    t.says("stop 0");
+    t.keys(CALLER, "1");
+    t.hangs_up(1);
+    t.says("");
+    let (first, _) = t.held_documents.remove(0);
+    t.document(Some(vec![Step::Hangup]));
+    t.says("bye 0");
+    t.input(CallInput::Evaluated {
+        ticket: first,
+        result: Ok(Response { outcome: Outcome::Program(Program::default()), cookies: vec![], notices: vec![] }),
+    });
+    t.says("answer 2, bridge 2");
+    for ended in [0, 1] {
+        assert_eq!(t.completed(ended).0, "completed");
+    }
+}
+
+/// RCML.md 1.3 and part 2, Record: a leg's recording lies on the leg; one that hangs up is told to the action.
+#[test]
+fn recording_a_screened_leg() {
+    let mut t = screening(vec![Step::Record(record())]).start();
+    t.answers(0);
+    t.heard();
+    assert_eq!(t.recordings[0].1, t.invites[0].sid);
+    t.skip();
+    t.recorded(4, RecordingEnd::Silence);
+    let request = t.request(ACTION);
+    assert_eq!(
+        (request.purpose, parameter(&request.parameters, "RecordingDuration")),
+        (Purpose::Screening, "4".into())
+    );
+    t.document(Some(vec![]));
+    t.says("cancel 1 elsewhere, answer 0, bridge 0");
+
+    let mut t = screening(vec![Step::Record(record())]).start();
+    t.answers(0);
+    t.heard();
+    t.hangs_up(0);
+    t.recorded(4, RecordingEnd::Stopped);
+    let request = t.request(ACTION);
+    assert_eq!((request.purpose, parameter(&request.parameters, "Digits")), (Purpose::Unused, "hangup".into()));
+    assert_eq!(parameter(&request.parameters, "CallStatus"), "completed");
+    assert_eq!(request.call_sid, t.invites[0].sid.to_string());
+
+    // Another leg wins: what was recorded is kept, nothing is asked.
+    let mut t = screening(vec![Step::Record(record())]).start();
+    t.answers(0);
+    t.heard();
+    let asked = t.requests.len();
+    t.answers(1);
+    t.recorded(4, RecordingEnd::Stopped);
+    assert_eq!(t.requests.len(), asked);
+}
+
+/// RCML.md 1.3: the caller hangs up while a leg hears its prompt: it ends, completed.
+#[test]
+fn a_caller_who_leaves_a_screening_leg() {
+    let mut t = screening(press_one()).start();
+    t.answers(0);
+    t.skip();
+    t.cancels();
+    t.says("refuse 487, bye 0, cancel 1");
+    assert_eq!((t.completed(0).0, t.completed(1).0), ("completed".into(), "no-answer".into()));
+    t.keys(leg(0), "1");
+    t.says("");
+    assert!(t.finished);
 }

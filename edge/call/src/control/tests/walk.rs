@@ -11,11 +11,14 @@ use std::time::{Duration, Instant};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use ringfork_rcml::evaluation::{self, Outcome, Purpose};
-use ringfork_rcml::program::{Dial, Events, Noun, Program, RejectReason, Screening, Step};
+use ringfork_rcml::program::{Dial, Events, Gather, Noun, Program, Prompt, Record, RejectReason, Screening, Step};
 
-use super::bench::{UNIX_MS, at, callback, client, dial, number, parameter, pause, redirect, reject};
-use crate::action::{Application, Now, StoreError};
-use crate::control::signals::{CallInput, CallOutput, LegId, Target, Ticket};
+use super::bench::{
+    UNIX_MS, at, callback, client, dial, gather, gathering, number, parameter, pause, play, record, redirect, reject,
+    say,
+};
+use crate::action::{Application, Now, PlayError, PlayId, RecordingEnd, RecordingSid, StoreError};
+use crate::control::signals::{CallInput, CallOutput, LegId, Party as Ear, Target, Ticket};
 use crate::control::{Call, CallConfig, CallSid, CallerInfo, Event, EventKind, Reaches, Write};
 
 const RUNS: u64 = 4_000;
@@ -65,6 +68,8 @@ struct World {
     late: Option<&'static str>,
     /// The 200 that signalling was asked for waits for a PRACK.
     answering: Option<LegId>,
+    /// The same for media of our own.
+    lifting: bool,
     bridged: Option<LegId>,
     /// The bridged leg ended with this input.
     bridge_ended: bool,
@@ -81,6 +86,23 @@ struct World {
     dropped: bool,
     finished: bool,
     unused: usize,
+    /// What the media shell knows of each party that it attends: what plays to it.
+    ears: BTreeMap<Ear, Option<PlayId>>,
+    /// Recordings that are not answered, with what they record.
+    recordings: Vec<(RecordingSid, Ear)>,
+    early: bool,
+    /// A recording that was ended was not answered in time.
+    recording_late: bool,
+    heard: Heard,
+}
+
+/// What the walk came by.
+#[derive(Default)]
+struct Heard {
+    plays: usize,
+    digits: usize,
+    recordings: usize,
+    accepted_by_key: usize,
 }
 
 fn subscription(bits: usize) -> Option<Events> {
@@ -105,7 +127,11 @@ impl World {
         let mut random = ChaCha8Rng::seed_from_u64(seed);
         let start = Instant::now();
         let now = Now { instant: start, unix_ms: UNIX_MS };
-        let config = CallConfig { account_sid: "AC1".into(), trunk_caller_id: None };
+        let config = CallConfig {
+            account_sid: "AC1".into(),
+            trunk_caller_id: None,
+            recordings_url: "http://e.example/Recordings".into(),
+        };
         let reaches = if random.random_bool(0.1) {
             Reaches::Client { identity: "direct".into() }
         } else {
@@ -127,6 +153,7 @@ impl World {
             named: BTreeSet::new(),
             late: None,
             answering: None,
+            lifting: false,
             bridged: None,
             bridge_ended: false,
             acceptance_written: None,
@@ -142,6 +169,11 @@ impl World {
             dropped: false,
             finished: false,
             unused: 0,
+            ears: BTreeMap::new(),
+            recordings: vec![],
+            early: false,
+            recording_late: false,
+            heard: Heard::default(),
         }
     }
 
@@ -171,7 +203,35 @@ impl World {
         noun
     }
 
+    fn prompt(&mut self) -> Prompt {
+        let loops = u32::from(!self.chance(0.1));
+        if self.chance(0.5) { say("Hello") } else { play("https://app.example/a.wav", loops) }
+    }
+
+    fn voice(&mut self) -> Step {
+        match self.pick(4) {
+            0 => Step::Prompt(self.prompt()),
+            1 => {
+                let (timeout, max_length) = (self.random.random_range(1..6), self.random.random_range(1..60));
+                Step::Record(Record { timeout, max_length, play_beep: self.chance(0.5), ..record() })
+            }
+            _ => {
+                let mut prompts: Vec<Prompt> = (0..self.pick(3)).map(|_| self.prompt()).collect();
+                if self.chance(0.2) {
+                    prompts.push(Prompt::Pause { seconds: 1 });
+                }
+                let num_digits = self.chance(0.5).then(|| self.random.random_range(1..4));
+                let timeout = self.random.random_range(1..6);
+                let action_on_empty_result = self.chance(0.2);
+                gathering(Gather { timeout, num_digits, action_on_empty_result, ..gather(prompts) })
+            }
+        }
+    }
+
     fn step(&mut self, depth: usize) -> Step {
+        if self.chance(0.3) {
+            return self.voice();
+        }
         match self.pick(14) {
             0 => pause(self.random.random_range(1..6)),
             1 => redirect("https://app.example/next"),
@@ -184,7 +244,9 @@ impl World {
                     self.chance(if nouns.is_empty() { 0.0 } else { 0.5 }).then(|| at("https://app.example/action"));
                 let timeout = self.random.random_range(1..40);
                 let time_limit = self.random.random_range(1..100);
-                Step::Dial(Dial { action, timeout, time_limit, ..dial(nouns) })
+                let dial_music = self.chance(0.3).then(|| "https://app.example/music.mp3".to_owned());
+                let record = self.chance(0.2);
+                Step::Dial(Dial { action, timeout, time_limit, dial_music, record, ..dial(nouns) })
             }
         }
     }
@@ -221,7 +283,7 @@ impl World {
     /// Something that can happen now, or that cannot.
     fn something(&mut self) {
         // Most callers owe no PRACK: their 200 leaves at once.
-        if self.answering.is_some() && self.chance(0.6) {
+        if (self.answering.is_some() || self.lifting) && self.chance(0.6) {
             return self.input(CallInput::CallerAnswered);
         }
         match self.pick(100) {
@@ -230,12 +292,61 @@ impl World {
             55..58 => self.input(CallInput::Timeout),
             58 if self.chance(0.4) => self.input(CallInput::CallerCancelled),
             61 if self.chance(0.2) => self.input(CallInput::CallerRefused),
+            62..75 => self.media_does_something(),
             59 if self.chance(0.3) => self.input(CallInput::CallerHungUp),
             60 if self.chance(0.2) => {
                 self.dropped = true;
                 self.input(CallInput::Dropped);
             }
             _ => self.leg_does_something(),
+        }
+    }
+
+    /// A key, or the end of a sound or of a recording.
+    fn media_does_something(&mut self) {
+        if !self.recordings.is_empty() && self.chance(0.3) {
+            let index = self.pick(self.recordings.len());
+            let (recording, ear) = self.recordings.swap_remove(index);
+            let seconds = self.random.random_range(0..4);
+            let end = [RecordingEnd::Stopped, RecordingEnd::Silence, RecordingEnd::Full, RecordingEnd::Failed];
+            let end = end[self.pick(4)];
+            self.trace.iter_mut().for_each(|trace| trace.push(format!("recording of {ear:?}")));
+            return self.input(CallInput::Recorded { recording, seconds, end });
+        }
+        let ears: Vec<(Ear, Option<PlayId>)> = self.ears.iter().map(|(ear, play)| (*ear, *play)).collect();
+        if ears.is_empty() {
+            return;
+        }
+        let (party, playing) = ears[self.pick(ears.len())];
+        if !self.hears(party) {
+            return;
+        }
+        match playing {
+            Some(play) if self.chance(0.6) => {
+                self.ears.insert(party, None);
+                let failed = PlayError { reason: "no such sound".into(), fetch: true };
+                let result = if self.chance(0.1) { Err(failed) } else { Ok(()) };
+                self.input(CallInput::Played { party, play, result });
+            }
+            _ => {
+                self.heard.digits += 1;
+                let key = ['1', '2', '#', '*'][self.pick(4)];
+                self.input(CallInput::Digit { party, key });
+            }
+        }
+    }
+
+    /// It is there, answered (or has early media), and in no bridge.
+    fn hears(&self, party: Ear) -> bool {
+        match party {
+            Ear::Caller => {
+                (self.caller == Party::Answered || self.caller == Party::Unanswered && self.early)
+                    && self.bridged.is_none()
+            }
+            Ear::Leg(leg) => {
+                let state = &self.legs[usize::from(leg.0)];
+                state.answered && state.over.is_none() && self.bridged != Some(leg)
+            }
         }
     }
 
@@ -380,7 +491,8 @@ impl World {
         self.trace.iter_mut().for_each(|trace| trace.push(format!("{at:?} < {input:?}")));
         match input {
             CallInput::CallerAnswered => {
-                assert!(self.answering.take().is_some() && self.caller == Party::Unanswered, "{}", self.story());
+                let awaited = self.answering.take().is_some() || std::mem::take(&mut self.lifting);
+                assert!(awaited && self.caller == Party::Unanswered, "{}", self.story());
                 self.caller = Party::Answered;
             }
             CallInput::LegProvisional { leg, code: 180 | 183 } => self.live(leg, |leg| leg.rang |= !leg.answered),
@@ -455,14 +567,49 @@ impl World {
             }
             CallOutput::Refuse { code } => {
                 assert_eq!(self.caller, Party::Unanswered, "{}", story(self));
-                self.caller = Party::Gone;
+                (self.caller, self.lifting) = (Party::Gone, false);
                 *refused = Some(code);
             }
             CallOutput::HangUp => {
                 assert_eq!(self.caller, Party::Answered, "{}", story(self));
                 self.caller = Party::Gone;
             }
-            CallOutput::AnswerAlone => panic!("no verb needs media yet"),
+            CallOutput::AnswerAlone => {
+                assert!(self.caller == Party::Unanswered && !self.lifting, "{}", story(self));
+                self.lifting = true;
+            }
+            CallOutput::EarlyMedia => {
+                assert!(self.caller == Party::Unanswered && !self.early, "{}", story(self));
+                (self.early, self.rings) = (true, 1);
+            }
+            CallOutput::Attend { party } => {
+                assert!(self.hears(party), "{}", story(self));
+                assert!(self.ears.insert(party, None).is_none(), "attended twice\n{}", story(self));
+            }
+            CallOutput::Play { party, play, .. } => {
+                self.heard.plays += 1;
+                assert!(self.hears(party), "never to who is bridged or gone\n{}", story(self));
+                assert!(!self.tone || party != Ear::Caller, "{}", story(self));
+                let before = self.ears.insert(party, Some(play));
+                assert_eq!(before, Some(None), "attended first, one sound at a time\n{}", story(self));
+            }
+            CallOutput::Stop { party } => {
+                assert!(self.hears(party), "{}", story(self));
+                assert!(self.ears.insert(party, None).flatten().is_some(), "nothing plays\n{}", story(self));
+            }
+            CallOutput::Record { party, recording, other, .. } => {
+                self.heard.recordings += 1;
+                match other {
+                    None => assert!(self.hears(party) && self.ears.contains_key(&party), "{}", story(self)),
+                    Some(leg) => assert!(party == Ear::Caller && self.bridged == Some(leg), "{}", story(self)),
+                }
+                self.recordings.push((recording, party));
+            }
+            CallOutput::StopRecording { recording } => {
+                let party = self.recordings.iter().find(|(open, _)| *open == recording).unwrap().1;
+                assert!(party != Ear::Caller || self.caller == Party::Answered, "{}", story(self));
+            }
+            CallOutput::Prepare { .. } => {}
             CallOutput::AnswerWith { leg } => {
                 assert_eq!(self.caller, Party::Unanswered, "{}", story(self));
                 self.answering = Some(leg);
@@ -483,11 +630,15 @@ impl World {
                 let live = self.legs.iter().filter(|leg| leg.over.is_none()).count();
                 assert_eq!(live, 1, "all others are over\n{}", story(self));
                 assert!(!self.tone);
+                let quiet = |ear| self.ears.get(&ear).copied().flatten().is_none();
+                assert!(quiet(Ear::Caller) && quiet(Ear::Leg(leg)), "nothing plays into a bridge\n{}", story(self));
+                self.heard.accepted_by_key += usize::from(self.ears.contains_key(&Ear::Leg(leg)));
                 self.accepted += 1;
                 self.bridged = Some(leg);
             }
             CallOutput::RingingTone { on } => {
-                assert!(self.caller == Party::Answered && on != self.tone, "{}", story(self));
+                let hears = self.caller == Party::Answered || self.caller == Party::Unanswered && self.early;
+                assert!(hears && on != self.tone, "{}", story(self));
                 self.tone = on;
             }
             CallOutput::Invite(invite) => {
@@ -518,6 +669,7 @@ impl World {
             CallOutput::Deliver { ticket, event } => self.check_event(ticket, event),
             CallOutput::Notify(_) | CallOutput::Log { .. } => {}
             CallOutput::Count { metric: "call_writes_late_total", label, .. } => self.late = Some(label),
+            CallOutput::Count { metric: "recordings_late_total", .. } => self.recording_late = true,
             CallOutput::Count { metric, .. } => {
                 self.given_up |= metric == "call_writes_given_up_total";
                 self.stranded |= metric == "call_events_stranded_total";
@@ -525,6 +677,7 @@ impl World {
             CallOutput::Finished => {
                 self.finished = true;
                 if !self.dropped {
+                    assert!(self.recordings.is_empty() || self.recording_late);
                     assert!(self.writes.is_empty() && self.deliveries.is_empty() && self.documents.is_empty());
                 }
             }
@@ -542,10 +695,15 @@ impl World {
                 let leg = self.legs.iter().find(|leg| leg.sid.to_string() == request.call_sid).unwrap();
                 assert!(leg.answered && leg.over.is_none(), "{}", self.story());
             }
-            Purpose::Unused => {
+            Purpose::Unused if request.call_sid == self.call.sid().to_string() => {
                 assert_eq!(self.caller, Party::Gone, "{}", self.story());
                 self.unused += 1;
                 assert_eq!(self.unused, 1);
+            }
+            // A leg hung up while it was recorded.
+            Purpose::Unused => {
+                let leg = self.legs.iter().find(|leg| leg.sid.to_string() == request.call_sid).unwrap();
+                assert_eq!((leg.over, parameter(&request.parameters, "Digits").is_empty()), (Some("completed"), false));
             }
         }
         let status = parameter(&request.parameters, "DialCallStatus");
@@ -610,6 +768,9 @@ impl World {
                 self.answer_delivery(0, true);
             } else if !self.documents.is_empty() {
                 self.answer_document(0);
+            } else if !self.recordings.is_empty() && self.caller == Party::Gone && self.chance(0.9) {
+                let recording = self.recordings.remove(0).0;
+                self.input(CallInput::Recorded { recording, seconds: 2, end: RecordingEnd::Stopped });
             } else if let Some(due) = self.call.next_timeout() {
                 self.set(due.max(self.now.instant));
                 self.input(CallInput::Timeout);
@@ -678,16 +839,23 @@ fn run(seed: u64, told: bool) -> World {
 #[test]
 fn whatever_happens_the_promises_hold() {
     let (mut legs, mut bridged, mut events, mut dropped) = (0, 0, 0, 0);
+    let (mut plays, mut digits, mut recordings, mut screened) = (0, 0, 0, 0);
     for seed in 0..RUNS {
         let world = run(seed, false);
         legs += world.legs.len();
         events += world.events.len();
         bridged += world.accepted;
         dropped += usize::from(world.dropped);
+        plays += world.heard.plays;
+        digits += world.heard.digits;
+        recordings += world.heard.recordings;
+        screened += world.heard.accepted_by_key;
     }
     // The walk is worth something only if it gets far.
     assert!(legs > 8_000 && events > 10_000, "{legs} legs, {events} events");
     assert!(bridged > 500 && dropped > 50, "{bridged} accepted, {dropped} dropped");
+    assert!(plays > 2_000 && digits > 1_000, "{plays} sounds, {digits} keys");
+    assert!(recordings > 300 && screened > 50, "{recordings} recordings, {screened} accepted after a screening");
 }
 
 /// Replays the seed in `SEED`.
