@@ -217,7 +217,9 @@ pub enum MediaAction {
     Unbridge { media: MediaId },
     /// From now on the party hears us whenever it is not bridged: one continuous stream (one SSRC, gap-free sequence and
     /// timestamps, also over a bridge and after it), silence where nothing plays, and its keys are reported
-    /// ([`Input::Digit`]). Sent when we answer a caller ourselves, and when a leg in screening has answered.
+    /// ([`Input::Digit`]). Sent once for a session, before its first `Play` or `Record` alone: when we answer a caller
+    /// ourselves, when a leg in screening has answered, before `dialMusic` (early media too) and before the first verb
+    /// with media after a Dial.
     Attend { media: MediaId },
     /// Play this to an attended party, in place of what played. `loops` 0: until stopped. Answered once by
     /// [`Input::Played`], unless [`MediaAction::Stop`], another `Play` or `Close` came before.
