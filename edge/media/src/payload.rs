@@ -6,44 +6,120 @@
 //! the caller's numbers. They differ where a party answers with numbers of its own, or where a re-INVITE numbers a
 //! codec otherwise than the other dialog did before.
 
-use crate::sdp::Session;
+//!
+//! Where one party sends G.711 by a law that the other does not take, its sound becomes that of the other law. No other
+//! codec is ever turned into another.
+
+use crate::g711::Law;
+use crate::rtp;
+use crate::sdp::{AgreedCodec, Session};
+
+/// What one payload number becomes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Entry {
+    from: u8,
+    to: u8,
+    /// The law that the sound is in, where it must become the other.
+    law: Option<Law>,
+}
 
 /// Payload type numbers to rewrite in one direction. The empty map (the default) changes nothing and costs nothing.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct PayloadMap(Vec<(u8, u8)>);
+pub struct PayloadMap(Vec<Entry>);
 
 impl PayloadMap {
     /// What packets of `from` need so that `to` understands them.
     pub fn between(from: &Session, to: &Session) -> PayloadMap {
-        let mut pairs: Vec<(u8, u8)> = Vec::new();
+        let mut entries: Vec<Entry> = Vec::new();
         let mut known: Vec<u8> = Vec::new();
+        let target = |sending: &AgreedCodec| {
+            let same = to.codecs().find(|c| c.codec.same_format(&sending.codec)).map(|c| (c.send, None));
+            same.or_else(|| {
+                let law = sending.codec.law()?;
+                to.codecs().find(|c| c.codec.law().is_some()).map(|c| (c.send, Some(law)))
+            })
+        };
+        let mut add = |from: u8, (to, law): (u8, Option<Law>)| {
+            if !known.contains(&from) {
+                known.push(from);
+                if from != to || law.is_some() {
+                    entries.push(Entry { from, to, law });
+                }
+            }
+        };
         for sending in from.codecs() {
-            let Some(target) = to.codecs().find(|c| c.codec.same_format(&sending.codec)) else { continue };
-            known.push(sending.receive);
-            if sending.receive != target.send {
-                pairs.push((sending.receive, target.send));
+            if let Some(target) = target(sending) {
+                add(sending.receive, target);
             }
         }
         // A party that sends by its own numbers instead of ours is understood where that cannot be mistaken.
         for sending in from.codecs() {
-            let Some(target) = to.codecs().find(|c| c.codec.same_format(&sending.codec)) else { continue };
-            if !known.contains(&sending.send) {
-                known.push(sending.send);
-                if sending.send != target.send {
-                    pairs.push((sending.send, target.send));
-                }
+            if let Some(target) = target(sending) {
+                add(sending.send, target);
             }
         }
-        PayloadMap(pairs)
+        PayloadMap(entries)
     }
 
     /// The number to send for a received one (0-127).
     pub fn apply(&self, payload: u8) -> u8 {
-        self.0.iter().find(|(from, _)| *from == payload).map_or(payload, |(_, to)| *to)
+        self.0.iter().find(|entry| entry.from == payload).map_or(payload, |entry| entry.to)
+    }
+
+    /// Makes an RTP datagram one that the other party understands.
+    pub fn rewrite(&self, datagram: &mut [u8]) {
+        let Some(payload) = datagram.get(1).map(|octet| octet & 0x7f) else { return };
+        let Some(entry) = self.0.iter().find(|entry| entry.from == payload) else { return };
+        rtp::set_payload(datagram, entry.to);
+        if let Some(law) = entry.law {
+            for code in rtp::data_mut(datagram) {
+                *code = law.transcode(*code);
+            }
+        }
     }
 
     /// Whether nothing is rewritten.
     pub fn is_identity(&self) -> bool {
         self.0.is_empty()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::Ipv4Addr;
+
+    use super::*;
+    use crate::sdp::{Description, Direction};
+
+    fn party(formats: &str) -> Session {
+        let mut session = Session::new(1, Ipv4Addr::LOCALHOST.into(), 20_000);
+        let offer = format!(
+            "v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\ns=-\r\nc=IN IP4 127.0.0.1\r\nt=0 0\r\nm=audio 4000 RTP/AVP {formats}\r\na=rtpmap:101 telephone-event/8000\r\n"
+        );
+        session.answer_ourselves(&Description::parse(offer.as_bytes()).unwrap(), Direction::SendRecv).unwrap();
+        session
+    }
+
+    /// Issue 4: G.711 is transcoded between parties where the law differs, and nothing else is touched.
+    #[test]
+    fn laws_that_differ_are_transcoded() {
+        let (mu, a, both) = (party("0 101"), party("8 101"), party("8 0 101"));
+        assert!(PayloadMap::between(&mu, &mu).is_identity() && PayloadMap::between(&mu, &both).is_identity());
+        let map = PayloadMap::between(&mu, &a);
+        let codes: Vec<u8> = (0..=255).collect();
+        let mut packet = rtp::Header { marker: true, payload: 0, ..rtp::Header::default() }.to_bytes().to_vec();
+        packet.extend(&codes);
+        map.rewrite(&mut packet);
+        assert_eq!(packet[1], 0x88);
+        assert!(packet[12..].iter().zip(&codes).all(|(to, from)| *to == Law::Mu.transcode(*from)));
+        let mut event = vec![0x80, 101, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 1, 2, 3, 4];
+        let before = event.clone();
+        map.rewrite(&mut event);
+        assert_eq!(event, before);
+        // Of a party with both laws the one that the other lacks becomes the one that it has.
+        let map = PayloadMap::between(&both, &mu);
+        assert_eq!((map.apply(8), map.apply(0), map.apply(101)), (0, 0, 101));
+        map.rewrite(&mut [0x80]);
+        map.rewrite(&mut []);
     }
 }

@@ -76,6 +76,31 @@ pub fn set_payload(datagram: &mut [u8], payload: u8) -> bool {
     }
 }
 
+/// What a datagram carries, to be changed in place; nothing where [`Packet::parse`] gives none.
+pub fn data_mut(datagram: &mut [u8]) -> &mut [u8] {
+    let Some(packet) = Packet::parse(datagram) else { return &mut [] };
+    // What is carried is a part of the datagram: where it begins is told by what is left behind it.
+    let padding = match datagram.first() {
+        Some(first) if first & 0x20 != 0 => datagram.last().copied().map_or(0, usize::from),
+        _ => 0,
+    };
+    let length = packet.data.len();
+    let end = datagram.len().saturating_sub(padding);
+    datagram.get_mut(end.saturating_sub(length)..end).unwrap_or_default()
+}
+
+/// Puts another header in front of what a datagram carries; its version, padding, extension and CSRC list stay.
+/// `false` when it is too short to have one.
+pub fn set_header(datagram: &mut [u8], header: &Header) -> bool {
+    match (datagram.get_mut(1..HEADER), header.to_bytes().get(1..)) {
+        (Some(place), Some(octets)) => {
+            place.copy_from_slice(octets);
+            true
+        }
+        _ => false,
+    }
+}
+
 /// Whether what came on a port is RTCP by its packet type (RFC 5761 §4): 192-223 where RTP has marker and payload type.
 pub fn is_rtcp(datagram: &[u8]) -> bool {
     matches!(datagram, [first, 192..=223, ..] if first >> 6 == 2)
@@ -101,6 +126,11 @@ mod tests {
         for cut in 0..full.len() {
             let _ = Packet::parse(&full[..cut]);
         }
+        let mut other = full.clone();
+        data_mut(&mut other).copy_from_slice(&[7, 8, 9]);
+        let new = Header { marker: false, payload: 0, sequence: 5, timestamp: 6, ssrc: 8 };
+        assert!(set_header(&mut other, &new) && !set_header(&mut [0x80; 11], &new));
+        assert_eq!(Packet::parse(&other), Some(Packet { header: new, data: &[7, 8, 9] }));
         assert_eq!(Packet::parse(&full[..20]), None);
         full[0] &= 0x3f;
         assert_eq!(Packet::parse(&full), None);
@@ -128,6 +158,9 @@ mod tests {
             if let Some(packet) = Packet::parse(&octets) {
                 prop_assert!(packet.data.len() <= octets.len() - HEADER);
             }
+            let mut octets = octets;
+            let length = Packet::parse(&octets).map_or(0, |packet| packet.data.len());
+            prop_assert_eq!(data_mut(&mut octets).len(), length);
             let _ = is_rtcp(&octets);
         }
     }

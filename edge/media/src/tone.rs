@@ -1,17 +1,14 @@
-//! The ringing tone that an answered caller hears while legs ring (RCML.md part 2), as G.711 packets of 20 ms.
+//! The ringing tone that an answered caller hears while legs ring (RCML.md part 2), as G.711 of 20 ms each.
 
 use std::f64::consts::TAU;
-use std::sync::LazyLock;
+use std::sync::{Arc, LazyLock};
 
 use crate::g711::Law;
-use crate::rtp::{HEADER, Header};
 
 /// Milliseconds in a packet.
 pub const STEP_MS: u32 = 20;
 /// Samples in a packet, at 8 kHz.
 pub const SAMPLES: usize = 160;
-/// Octets of a packet.
-pub const PACKET: usize = HEADER + SAMPLES;
 
 /// Peak of the tone, about -16 dBm0.
 const AMPLITUDE: f64 = 5000.0;
@@ -61,44 +58,40 @@ fn render(frequencies: &[f64], packets: usize, law: Law) -> Vec<[u8; SAMPLES]> {
     frames
 }
 
-/// One stream of ringing. It sends silence in the pauses, so that NAT mappings and jitter buffers stay.
+/// Where a ringing tone is in its cycle: pauses are silence, so that NAT mappings and jitter buffers stay.
 #[derive(Debug, Clone)]
 pub struct Tone {
     ringing: Ringing,
-    header: Header,
     step: u32,
 }
 
 impl Tone {
-    /// A stream with these first numbers, which are random (RFC 3550 §5.1).
-    pub fn new(ringing: Ringing, ssrc: u32, sequence: u16, timestamp: u32) -> Tone {
-        Tone { ringing, header: Header { marker: true, payload: 0, sequence, timestamp, ssrc }, step: 0 }
+    /// From the start of its sound.
+    pub fn new(ringing: Ringing) -> Tone {
+        Tone { ringing, step: 0 }
     }
 
-    /// The packet of the next 20 ms, by this law and under this payload number.
-    pub fn next_packet(&mut self, law: Law, payload: u8) -> [u8; PACKET] {
-        let mut packet = [law.silence(); PACKET];
-        let (head, data) = packet.split_at_mut(HEADER);
-        head.copy_from_slice(&Header { payload, ..self.header }.to_bytes());
+    /// The next 20 ms by this law; `None`: silence.
+    pub fn next_frame(&mut self, law: Law) -> Option<&'static [u8; SAMPLES]> {
         let (sound, cycle) = self.ringing.cadence();
         let frames = self.ringing.frames(law);
-        if self.step < sound
-            && let Some(frame) = frames.get(self.step as usize % frames.len())
-        {
-            data.copy_from_slice(frame);
-        }
+        let frame = if self.step < sound { frames.get(self.step as usize % frames.len()) } else { None };
         self.step = (self.step + 1) % cycle;
-        self.header.marker = false;
-        self.header.sequence = self.header.sequence.wrapping_add(1);
-        self.header.timestamp = self.header.timestamp.wrapping_add(SAMPLES as u32);
-        packet
+        frame
     }
+}
+
+/// What is heard before a recording: 1000 Hz for half a second.
+pub fn beep() -> Arc<[i16]> {
+    static BEEP: LazyLock<Arc<[i16]>> = LazyLock::new(|| {
+        (0..4000).map(|at| ((TAU * 1000.0 * f64::from(at) / 8000.0).sin() * AMPLITUDE).round() as i16).collect()
+    });
+    BEEP.clone()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::rtp::Packet;
 
     /// Power at one frequency over a whole second (Goertzel).
     fn power(samples: &[i16], frequency: f64) -> f64 {
@@ -116,18 +109,13 @@ mod tests {
             [(Ringing::Europe, &[425.0][..], 50, 250), (Ringing::NorthAmerica, &[440.0, 480.0][..], 100, 300)]
         {
             for law in [Law::Mu, Law::A] {
-                let mut tone = Tone::new(ringing, 1, 65_534, u32::MAX - 100);
-                let packets: Vec<[u8; PACKET]> = (0..2 * cycle).map(|_| tone.next_packet(law, law.payload())).collect();
+                let mut tone = Tone::new(ringing);
                 let mut samples = Vec::new();
-                for (at, packet) in packets.iter().enumerate() {
-                    let packet = Packet::parse(packet).unwrap();
-                    assert_eq!(packet.header.marker, at == 0);
-                    assert_eq!(packet.header.sequence, 65_534u16.wrapping_add(at as u16));
-                    assert_eq!(packet.header.timestamp, (u32::MAX - 100).wrapping_add(160 * at as u32));
-                    assert_eq!((packet.header.payload, packet.header.ssrc), (law.payload(), 1));
-                    let silent = packet.data.iter().all(|code| *code == law.silence());
-                    assert_eq!(silent, at % cycle >= on, "{at}");
-                    samples.extend(packet.data.iter().map(|code| law.decode(*code)));
+                for at in 0..2 * cycle {
+                    let frame = tone.next_frame(law);
+                    assert_eq!(frame.is_none(), at % cycle >= on, "{at}");
+                    let silence = [law.silence(); SAMPLES];
+                    samples.extend(frame.unwrap_or(&silence).iter().map(|code| law.decode(*code)));
                 }
                 let second = &samples[..8000];
                 let total: f64 = second.iter().map(|s| f64::from(*s).powi(2)).sum::<f64>() / 8000.0;
@@ -135,5 +123,13 @@ mod tests {
                 assert!(in_tones > 0.99 * total, "{ringing:?} {law:?} {in_tones} {total}");
             }
         }
+    }
+
+    #[test]
+    fn a_beep_is_a_thousand_hertz() {
+        let samples = beep();
+        assert_eq!(samples.len(), 4000);
+        let total: f64 = samples.iter().map(|s| f64::from(*s).powi(2)).sum::<f64>() / 4000.0;
+        assert!(2.0 * power(&samples, 1000.0) > 0.99 * total);
     }
 }

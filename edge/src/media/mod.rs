@@ -1,10 +1,15 @@
-//! The media shell: port pairs, and one thread that relays sound between bridged parties and plays the ringing tone.
+//! The media shell: port pairs, and one thread that relays sound between bridged parties and plays what they
+//! hear of us; beside it one that writes recordings.
 //!
 //! The core says what is wanted ([`MediaAction`]); [`Media`], on the core's thread, keeps what was said of sessions
 //! that nobody needs to hear yet (ringing legs) and tells the thread only of those that do: a leg that loses the fork
 //! costs the media thread nothing.
 
+mod outgoing;
+mod pace;
+mod play;
 mod pool;
+mod recording;
 mod relay;
 pub mod source;
 
@@ -13,14 +18,16 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::sync::mpsc::{SyncSender, TrySendError, sync_channel};
 
-use ringfork_call::action::{Input, MediaAction, MediaId};
+use ringfork_call::action::{Input, MediaAction, MediaId, Sound};
 use ringfork_media::formats::Formats;
 use tokio::sync::mpsc;
 
 pub use pool::{PoolSizes, PortPair, PortPool, media_addresses};
 pub use relay::{MediaCounters, RelaySettings};
 
+use play::Player;
 use relay::{Command, Relay, Waker};
+use source::Sounds;
 
 /// Commands that may wait for the media thread; beyond it a command is dropped and counted, which can only happen
 /// when that thread has stood still for thousands of calls.
@@ -51,7 +58,9 @@ pub struct Media {
     commands: SyncSender<Command>,
     waker: Waker,
     counters: Arc<MediaCounters>,
-    thread: Option<std::thread::JoinHandle<()>>,
+    sounds: Arc<dyn Sounds>,
+    /// The media thread, and the recordings' writer, which ends after it.
+    threads: Vec<std::thread::JoinHandle<()>>,
 }
 
 impl Media {
@@ -62,9 +71,11 @@ impl Media {
     pub fn start(pool: PortPool, settings: RelaySettings, inputs: mpsc::Sender<Input>) -> std::io::Result<Self> {
         let (commands, receiver) = sync_channel(COMMANDS);
         let counters = settings.counters.clone();
-        let (relay, waker) = Relay::new(settings, receiver, inputs)?;
+        let sounds = settings.sounds.clone();
+        let (relay, waker, writer) = Relay::new(settings, receiver, inputs)?;
         let thread = std::thread::Builder::new().name("media".into()).spawn(move || relay.run())?;
-        Ok(Media { pool, sessions: HashMap::new(), commands, waker, counters, thread: Some(thread) })
+        let threads = vec![thread, writer];
+        Ok(Media { pool, sessions: HashMap::new(), commands, waker, counters, sounds, threads })
     }
 
     /// Carries an action out.
@@ -89,29 +100,64 @@ impl Media {
                 }
             }
             MediaAction::Unbridge { media } => {
-                if self.sessions.get(&media).is_some_and(|session| session.awake) {
+                if self.is_awake(media) {
                     self.tell(Command::Unbridge { media });
                 }
             }
             MediaAction::RingingTone { media, on } => {
-                if on && self.wake(media) || self.sessions.get(&media).is_some_and(|session| session.awake) {
+                if on && self.wake(media) || self.is_awake(media) {
                     self.tell(Command::Tone { media, on });
                 }
             }
-            // Nothing asks for these yet.
-            MediaAction::Attend { .. }
-            | MediaAction::Play { .. }
-            | MediaAction::Stop { .. }
-            | MediaAction::Prepare { .. }
-            | MediaAction::Key { .. }
-            | MediaAction::Record { .. }
-            | MediaAction::StopRecording { .. } => {}
+            MediaAction::Attend { media } => {
+                if self.wake(media) {
+                    self.tell(Command::Attend { media });
+                }
+            }
+            MediaAction::Play { media, play, sound, loops } => {
+                if self.wake(media) {
+                    let stream = play::open(&*self.sounds, &sound);
+                    let player = Player::new(play, sound, stream, loops, self.sounds.clone());
+                    self.tell(Command::Play { media, player: Box::new(player) });
+                }
+            }
+            MediaAction::Stop { media } => {
+                if self.is_awake(media) {
+                    self.tell(Command::StopPlaying { media });
+                }
+            }
+            MediaAction::Prepare { sound } => {
+                if sound != Sound::Beep {
+                    self.sounds.prepare(&sound);
+                }
+            }
+            MediaAction::Key { media, key } => {
+                if self.wake(media) {
+                    self.tell(Command::Key { media, key });
+                }
+            }
+            MediaAction::Record { recording, media, other, limits, .. } => {
+                // A session that is gone already: the recording begins and, with nobody to close it, ends at once.
+                let there = self.wake(media);
+                if let Some(other) = other {
+                    self.wake(other);
+                }
+                self.tell(Command::Record { recording, media, other, limits });
+                if !there {
+                    self.tell(Command::StopRecording { recording });
+                }
+            }
+            MediaAction::StopRecording { recording } => self.tell(Command::StopRecording { recording }),
             MediaAction::Close { media, .. } => {
                 if self.sessions.remove(&media).is_some_and(|session| session.awake) {
                     self.tell(Command::Close { media });
                 }
             }
         }
+    }
+
+    fn is_awake(&self, media: MediaId) -> bool {
+        self.sessions.get(&media).is_some_and(|session| session.awake)
     }
 
     /// Gives the session to the thread; false: there is no such session.
@@ -140,7 +186,7 @@ impl Drop for Media {
     fn drop(&mut self) {
         let _ = self.commands.try_send(Command::Stop);
         self.waker.wake();
-        if let Some(thread) = self.thread.take() {
+        for thread in self.threads.drain(..) {
             let _ = thread.join();
         }
     }

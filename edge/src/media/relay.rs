@@ -1,6 +1,7 @@
-//! The media thread: one epoll over the sockets of the sessions that are heard, one clock for all ringing tones.
+//! The media thread: one epoll over the sockets of the sessions that are heard, one clock for all
+//! streams of our own.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::io::ErrorKind;
 use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::os::fd::OwnedFd;
@@ -10,22 +11,28 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, TryRecvError};
 use std::time::{Duration, Instant};
 
-use ringfork_call::action::{Input, MediaId};
+use ringfork_call::action::{Input, MediaId, RecordingLimits, RecordingSid};
 use rustix::buffer::spare_capacity;
 use rustix::event::{EventfdFlags, Timespec, epoll, eventfd};
 use tokio::sync::mpsc;
 
+use ringfork_media::dtmf;
+use ringfork_media::formats::{Format, Formats};
 use ringfork_media::payload::PayloadMap;
 use ringfork_media::relay::{Silence, Source};
-use ringfork_media::rtp;
-use ringfork_media::tone::{Ringing, STEP_MS, Tone};
+use ringfork_media::rtp::{self, Packet};
+use ringfork_media::tone::Ringing;
 
 use super::Description;
+use super::outgoing::Outgoing;
+use super::pace::Wheel;
+use super::play::Player;
 use super::pool::PortPair;
+use super::recording::{self, Recordings};
 use super::source::Sounds;
 
-/// Time between two packets of a tone.
-const TONE_STEP: Duration = Duration::from_millis(STEP_MS as u64);
+/// A packet of our own that leaves so long after it was due is counted as late.
+const LATE: Duration = Duration::from_millis(10);
 /// How often silence is looked for.
 const SILENCE_CHECK: Duration = Duration::from_secs(1);
 /// Packets read from one socket before the others have their turn.
@@ -64,6 +71,16 @@ pub struct MediaCounters {
     pub unsent: Counter,
     /// Commands dropped because the thread's queue was full.
     pub commands_dropped: Counter,
+    /// Packets of our own: prompts, tones, keys, silence.
+    pub sent: Counter,
+    /// Those of them that left more than 10 ms after they were due.
+    pub late: Counter,
+    /// Keys that parties pressed (RFC 4733).
+    pub keys: Counter,
+    /// Samples of recordings dropped because the disk was too slow.
+    pub recording_dropped: Counter,
+    /// Recordings that ended because their file could not be written.
+    pub recordings_failed: Counter,
     /// Sessions that the thread holds: a gauge.
     pub sessions: Counter,
 }
@@ -93,6 +110,12 @@ pub enum Command {
     Bridge { a: MediaId, b: MediaId, a_to_b: PayloadMap, b_to_a: PayloadMap },
     Unbridge { media: MediaId },
     Tone { media: MediaId, on: bool },
+    Attend { media: MediaId },
+    Play { media: MediaId, player: Box<Player> },
+    StopPlaying { media: MediaId },
+    Key { media: MediaId, key: char },
+    Record { recording: RecordingSid, media: MediaId, other: Option<MediaId>, limits: RecordingLimits },
+    StopRecording { recording: RecordingSid },
     Close { media: MediaId },
     Stop,
 }
@@ -119,9 +142,16 @@ struct Session {
     receive: bool,
     /// The other party's slot, and how this one's payload numbers become that one's.
     bridge: Option<(usize, PayloadMap)>,
-    /// Law and payload number for sound of our own.
-    law: Option<(ringfork_media::g711::Law, u8)>,
-    tone: Option<Tone>,
+    /// What it takes and sends that we know ourselves.
+    formats: Formats,
+    /// The stream towards it, once there was sound of our own; until then packets are relayed untouched.
+    out: Option<Box<Outgoing>>,
+    /// The slot of the wheel that it is in.
+    slot: Option<usize>,
+    /// The header of the last packet relayed to it, while there is no stream of our own.
+    last: Option<[u8; rtp::HEADER]>,
+    /// Its keys, once it is attended.
+    keys: Option<dtmf::Receiver>,
     /// Since the last sign of life, since it was bridged, or since its hold ended.
     silence: Silence,
     reported: bool,
@@ -136,9 +166,12 @@ pub struct Relay {
     slots: Vec<Option<Session>>,
     vacant: Vec<usize>,
     by_id: HashMap<MediaId, usize>,
-    tones: usize,
-    next_tone: Instant,
+    wheel: Wheel,
+    recordings: Recordings,
+    next_recording: Instant,
     next_check: Instant,
+    /// Answers that the core's queue had no room for.
+    outbox: VecDeque<Input>,
 }
 
 impl Relay {
@@ -146,11 +179,13 @@ impl Relay {
         settings: RelaySettings,
         commands: Receiver<Command>,
         inputs: mpsc::Sender<Input>,
-    ) -> std::io::Result<(Self, Waker)> {
+    ) -> std::io::Result<(Self, Waker, std::thread::JoinHandle<()>)> {
         let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
         let wake = Arc::new(eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?);
         epoll::add(&epoll, &*wake, epoll::EventData::new_u64(WAKE), epoll::EventFlags::IN)?;
         let now = Instant::now();
+        let (folder, counters) = (settings.recordings.clone(), settings.counters.clone());
+        let (recordings, writer) = Recordings::start(folder, inputs.clone(), counters)?;
         let relay = Relay {
             settings,
             commands,
@@ -160,19 +195,25 @@ impl Relay {
             slots: Vec::new(),
             vacant: Vec::new(),
             by_id: HashMap::new(),
-            tones: 0,
-            next_tone: now,
+            wheel: Wheel::new(now),
+            recordings,
+            next_recording: now,
+            outbox: VecDeque::new(),
             next_check: now + SILENCE_CHECK,
         };
-        Ok((relay, Waker(wake)))
+        Ok((relay, Waker(wake), writer))
     }
 
     pub fn run(mut self) {
         let mut events = Vec::with_capacity(EVENTS);
         let mut buffer = [0u8; PACKET];
+        let mut members = Vec::new();
         loop {
             let now = Instant::now();
-            let due = if self.tones > 0 { self.next_tone.min(self.next_check) } else { self.next_check };
+            let mut due = self.next_check.min(self.wheel.due().unwrap_or(self.next_check));
+            if !self.recordings.is_empty() {
+                due = due.min(self.next_recording);
+            }
             let wait = due.saturating_duration_since(now);
             let wait =
                 Timespec { tv_sec: i64::try_from(wait.as_secs()).unwrap_or(1), tv_nsec: wait.subsec_nanos().into() };
@@ -183,8 +224,14 @@ impl Relay {
                     return;
                 }
             }
-            let now = Instant::now();
+            let mut now = Instant::now();
+            self.pace(&mut members, now);
             for event in events.drain(..) {
+                // What is due does not wait for all that came.
+                now = Instant::now();
+                if self.wheel.due().is_some_and(|due| due <= now) {
+                    self.pace(&mut members, now);
+                }
                 let token = event.data.u64();
                 if token == WAKE {
                     let _ = rustix::io::read(&*self.wake, &mut [0u8; 8]);
@@ -199,8 +246,16 @@ impl Relay {
                     Err(TryRecvError::Empty) => break,
                 }
             }
-            if self.tones > 0 && now >= self.next_tone {
-                self.play(now);
+            self.pace(&mut members, now);
+            if !self.recordings.is_empty() && now >= self.next_recording {
+                self.next_recording = now + recording::STEP;
+                self.recordings.step(now);
+            }
+            while let Some(input) = self.outbox.pop_front() {
+                if let Err(mpsc::error::TrySendError::Full(input)) = self.inputs.try_send(input) {
+                    self.outbox.push_front(input);
+                    break;
+                }
             }
             if now >= self.next_check {
                 self.next_check = now + SILENCE_CHECK;
@@ -222,7 +277,7 @@ impl Relay {
                 session.silence.hold(!(send && receive), now);
                 session.send = send;
                 session.receive = receive;
-                session.law = formats.sound;
+                session.formats = formats;
             }
             Command::Bridge { a, b, a_to_b, b_to_a } => {
                 let (Some(first), Some(second)) = (self.by_id.get(&a).copied(), self.by_id.get(&b).copied()) else {
@@ -234,32 +289,48 @@ impl Relay {
                             session.silence.heard(now);
                         }
                         session.bridge = Some((other, map));
-                    }
-                }
-            }
-            Command::Unbridge { media } => self.unbridge(media),
-            Command::Tone { media, on } => {
-                let ringing = self.settings.ringing;
-                let Some(session) = self.by_id(media) else { return };
-                let was = session.tone.is_some();
-                session.tone = on.then(|| new_tone(ringing));
-                match (was, on) {
-                    (false, true) => {
-                        if self.tones == 0 {
-                            self.next_tone = now;
+                        // A bridge takes the place of what was heard before it.
+                        if let Some(out) = &mut session.out {
+                            out.player = None;
+                            out.tone = None;
                         }
-                        self.tones += 1;
                     }
-                    (true, false) => self.tones -= 1,
-                    _ => {}
                 }
             }
+            Command::Unbridge { media } => self.unbridge(media, now),
+            Command::Tone { media, on } => {
+                let ringing = on.then_some(self.settings.ringing);
+                self.out(media, now, |out| out.ring(ringing));
+            }
+            Command::Attend { media } => {
+                if let Some(session) = self.by_id(media) {
+                    session.keys.get_or_insert_default();
+                }
+                self.out(media, now, |out| out.attended = true);
+            }
+            Command::Play { media, player } => self.out(media, now, |out| out.player = Some(*player)),
+            Command::StopPlaying { media } => self.out(media, now, |out| out.player = None),
+            Command::Key { media, key } => {
+                if self.by_id(media).is_some_and(|session| session.formats.keys.is_some()) {
+                    self.out(media, now, |out| {
+                        out.keys.push(key);
+                    });
+                }
+            }
+            Command::Record { recording, media, other, limits } => {
+                if self.recordings.is_empty() {
+                    self.next_recording = now;
+                }
+                self.recordings.begin(recording, media, other, limits, now);
+            }
+            Command::StopRecording { recording } => self.recordings.stop(|sid, _| sid == recording, now),
             Command::Close { media } => {
-                self.unbridge(media);
+                self.unbridge(media, now);
+                self.recordings.stop(|_, recorded| recorded == media, now);
                 let Some(slot) = self.by_id.remove(&media) else { return };
                 let Some(session) = self.slots.get_mut(slot).and_then(Option::take) else { return };
-                if session.tone.is_some() {
-                    self.tones -= 1;
+                if let Some(place) = session.slot {
+                    self.wheel.remove(place, slot);
                 }
                 for sockets in &session.pair.sockets {
                     let _ = epoll::delete(&self.epoll, &sockets.rtp);
@@ -293,8 +364,11 @@ impl Relay {
             send: false,
             receive: false,
             bridge: None,
-            law: None,
-            tone: None,
+            formats: Formats::default(),
+            out: None,
+            slot: None,
+            last: None,
+            keys: None,
             silence: Silence::new(self.settings.silence, now),
             reported: false,
         };
@@ -307,11 +381,30 @@ impl Relay {
         self.settings.counters.sessions.add(1);
     }
 
-    fn unbridge(&mut self, media: MediaId) {
-        let Some(session) = self.by_id(media) else { return };
-        let Some((other, _)) = session.bridge.take() else { return };
+    fn unbridge(&mut self, media: MediaId, now: Instant) {
+        let Some(slot) = self.by_id.get(&media).copied() else { return };
+        let Some((other, _)) = self.slot(slot).and_then(|session| session.bridge.take()) else { return };
         if let Some(other) = self.slot(other) {
             other.bridge = None;
+        }
+        self.arm(slot, now);
+        self.arm(other, now);
+    }
+
+    /// Does something with the stream towards a party, which begins here if there was none.
+    fn out(&mut self, media: MediaId, now: Instant, change: impl FnOnce(&mut Outgoing)) {
+        let Some(slot) = self.by_id.get(&media).copied() else { return };
+        let Some(session) = self.slot(slot) else { return };
+        let last = session.last.take();
+        change(session.out.get_or_insert_with(|| Box::new(Outgoing::new(last, now))));
+        self.arm(slot, now);
+    }
+
+    /// Puts a session into the wheel if it has something to send in each step.
+    fn arm(&mut self, slot: usize, now: Instant) {
+        let Some(session) = self.slots.get_mut(slot).and_then(Option::as_mut) else { return };
+        if session.slot.is_none() && session.is_paced() {
+            session.slot = Some(self.wheel.add(slot, now));
         }
     }
 
@@ -341,39 +434,75 @@ impl Relay {
             session.silence.heard(now);
             session.reported = false;
             // On hold towards us: a packet is a sign of life, but not for the other party's ear.
-            let passes = session.receive || rtcp;
-            let Some((other, map)) = &session.bridge else { continue };
-            if !rtcp && !map.is_identity() {
-                let payload = buffer[1] & 0x7f;
-                rtp::set_payload(buffer, map.apply(payload));
+            if !(session.receive || rtcp) {
+                continue;
             }
-            let (other, Some(packet)) = (*other, buffer.get(..length)) else { continue };
-            match self.slots.get(other).and_then(Option::as_ref) {
-                Some(other) if passes && (other.send || rtcp) => {
-                    if other.transmit(rtcp, packet) {
-                        counters.relayed.add(1);
-                    } else {
-                        counters.unsent.add(1);
-                    }
+            let Some(packet) = buffer.get_mut(..length) else { continue };
+            if !rtcp
+                && (session.keys.is_some() || !self.recordings.is_empty())
+                && let Some(heard) = Packet::parse(packet)
+            {
+                self.recordings.packet(session.media, &session.formats, &heard, now);
+                if let Some(input) = session.key(&heard) {
+                    counters.keys.add(1);
+                    self.outbox.push_back(input);
                 }
-                _ => {}
+            }
+            let Some((other, map)) = &session.bridge else { continue };
+            if !rtcp {
+                map.rewrite(packet);
+            }
+            let (other, ours) = (*other, session.out.is_some());
+            let Some(other) = self.slots.get_mut(other).and_then(Option::as_mut) else { continue };
+            if !other.send && !rtcp {
+                continue;
+            }
+            match &mut other.out {
+                // Reports about a stream that has other numbers than its party sent would mislead.
+                Some(_) if rtcp => continue,
+                None if rtcp && ours => continue,
+                Some(out) => {
+                    let header = Packet::parse(packet).and_then(|packet| out.relayed(&packet.header, now));
+                    match header {
+                        Some(header) => rtp::set_header(packet, &header),
+                        None => continue,
+                    };
+                }
+                None if !rtcp => other.last = packet.first_chunk().copied(),
+                None => {}
+            }
+            if other.transmit(rtcp, packet) {
+                counters.relayed.add(1);
+            } else {
+                counters.unsent.add(1);
             }
         }
     }
 
-    /// One 20 ms step of every ringing tone.
-    fn play(&mut self, now: Instant) {
-        self.next_tone += TONE_STEP;
-        if now.duration_since(self.next_tone) > Duration::from_millis(500) && now > self.next_tone {
-            // The machine stood still: go on from here rather than catch up in a burst.
-            self.next_tone = now + TONE_STEP;
-        }
-        for session in self.slots.iter_mut().flatten() {
-            let Some(tone) = session.tone.as_mut() else { continue };
-            let Some((law, payload)) = session.law else { continue };
-            let packet = tone.next_packet(law, payload);
-            if session.send && !session.transmit(false, &packet) {
-                self.settings.counters.unsent.add(1);
+    /// Sends what is due by now.
+    fn pace(&mut self, members: &mut Vec<usize>, mut now: Instant) {
+        while let Some(due) = self.wheel.pop(now, members) {
+            now = Instant::now();
+            let late = now.saturating_duration_since(due) > LATE;
+            for place in members.iter().copied() {
+                let Some(session) = self.slots.get_mut(place).and_then(Option::as_mut) else { continue };
+                let bridged = session.bridge.is_some();
+                if !session.is_paced() {
+                    if let Some(slot) = session.slot.take() {
+                        self.wheel.remove(slot, place);
+                    }
+                    continue;
+                }
+                let Some(out) = &mut session.out else { continue };
+                let (sending, input) = out.step(session.media, &session.formats, session.send, bridged, due);
+                self.outbox.extend(input);
+                let Some(sending) = sending else { continue };
+                if sending.octets.get(..sending.length).is_some_and(|packet| session.transmit(false, packet)) {
+                    self.settings.counters.sent.add(1);
+                    self.settings.counters.late.add(u64::from(late));
+                } else {
+                    self.settings.counters.unsent.add(1);
+                }
             }
         }
     }
@@ -398,16 +527,20 @@ impl Relay {
     }
 }
 
-/// RFC 3550 §5.1: SSRC, first sequence number and first timestamp are random.
-fn new_tone(ringing: Ringing) -> Tone {
-    let mut seed = [0u8; 10];
-    let _ = getrandom::fill(&mut seed);
-    let [a, b, c, d, e, f, g, h, i, j] = seed;
-    let number = |octets| u32::from_be_bytes(octets);
-    Tone::new(ringing, number([a, b, c, d]), u16::from_be_bytes([i, j]), number([e, f, g, h]))
-}
-
 impl Session {
+    fn is_paced(&self) -> bool {
+        self.out.as_ref().is_some_and(|out| out.is_paced(self.bridge.is_some()))
+    }
+
+    /// What a packet of an attended party tells of a key. A bridged party's keys are the other party's.
+    fn key(&mut self, packet: &Packet<'_>) -> Option<Input> {
+        if self.formats.of(packet.header.payload) != Some(Format::Keys) {
+            return None;
+        }
+        let key = self.keys.as_mut()?.packet(&packet.header, packet.data)?;
+        self.bridge.is_none().then_some(Input::Digit { media: self.media, key })
+    }
+
     fn transmit(&self, rtcp: bool, packet: &[u8]) -> bool {
         let stream = if rtcp { &self.rtcp } else { &self.rtp };
         let Some(target) = stream.target() else { return false };

@@ -4,9 +4,12 @@ use super::*;
 use std::net::UdpSocket;
 use std::time::Duration;
 
-use ringfork_call::action::Ports;
+use ringfork_call::action::{PlayError, PlayId, Ports, RecordingEnd, RecordingLimits, RecordingSid};
+use ringfork_media::events::Event;
+use ringfork_media::formats::Format;
 use ringfork_media::g711::Law;
 use ringfork_media::payload::PayloadMap;
+use ringfork_media::rtp::{Header, Packet};
 use ringfork_media::tone::Ringing;
 
 struct Party {
@@ -20,21 +23,47 @@ struct Bench {
     pool: PortPool,
     inputs: mpsc::Receiver<Input>,
     address: &'static str,
+    folder: tempfile::TempDir,
+}
+
+/// Sounds by name: what stands for a URL that was fetched.
+struct Shelf(Vec<(&'static str, Vec<i16>)>);
+
+impl Sounds for Shelf {
+    fn open(&self, sound: &Sound) -> source::SampleStream {
+        let Sound::File { url } = sound else { return source::NoSounds.open(sound) };
+        match self.0.iter().find(|(name, _)| **name == **url) {
+            Some((_, samples)) => {
+                // In pieces that fit no frame.
+                let (sender, stream) = mpsc::channel(samples.len() / 77 + 1);
+                samples.chunks(77).for_each(|chunk| sender.try_send(Ok(chunk.into())).unwrap());
+                stream
+            }
+            None => source::failed(PlayError { reason: "404".into(), fetch: true }),
+        }
+    }
+
+    fn prepare(&self, _: &Sound) {}
 }
 
 fn bench(address: &'static str, silence: Duration) -> Bench {
+    bench_with(address, silence, Shelf(Vec::new()))
+}
+
+fn bench_with(address: &'static str, silence: Duration, shelf: Shelf) -> Bench {
+    let folder = tempfile::tempdir().unwrap();
     let pool = PortPool::new(vec![address.parse().unwrap()], "22000-22099".parse().unwrap(), 50, 0);
     let (sender, inputs) = mpsc::channel(16);
     let settings = RelaySettings {
         silence,
         trusted: Arc::new(|_| false),
         counters: Arc::new(MediaCounters::default()),
-        sounds: Arc::new(source::NoSounds),
+        sounds: Arc::new(shelf),
         ringing: Ringing::Europe,
-        recordings: std::env::temp_dir(),
+        recordings: folder.path().join("recordings"),
     };
     let media = Media::start(pool.clone(), settings, sender).unwrap();
-    Bench { media, pool, inputs, address }
+    Bench { media, pool, inputs, address, folder }
 }
 
 impl Bench {
@@ -51,7 +80,7 @@ impl Bench {
             signalling: self.address.parse().unwrap(),
             send: true,
             receive: true,
-            formats: Formats::plain(Law::Mu),
+            formats: formats(Law::Mu),
         });
         Party { socket, media, port }
     }
@@ -59,6 +88,13 @@ impl Bench {
     fn send(&self, from: &Party, to: u16, payload: &[u8]) {
         from.socket.send_to(payload, (self.address, to)).unwrap();
     }
+}
+
+/// One law under its static number, keys under 101 and 96.
+fn formats(law: Law) -> Formats {
+    let mut formats = Formats { keys: Some(101), ..Formats::plain(law) };
+    formats.received.extend([(101, Format::Keys), (96, Format::Keys)]);
+    formats
 }
 
 fn bridge(a: &Party, b: &Party) -> MediaAction {
@@ -126,4 +162,308 @@ fn silence_of_a_bridged_party_is_reported() {
     }
     silent.sort();
     assert_eq!(silent, [a.media, b.media]);
+}
+
+/// Header and payload of the next packet.
+fn next(party: &Party) -> (Header, Vec<u8>) {
+    let octets = receive(party);
+    let packet = Packet::parse(&octets).unwrap();
+    (packet.header, packet.data.to_vec())
+}
+
+/// The next packet goes on where the last one was.
+fn follows(last: &Header, header: &Header) {
+    assert_eq!((header.ssrc, header.sequence), (last.ssrc, last.sequence.wrapping_add(1)));
+    assert!(header.timestamp.wrapping_sub(last.timestamp).cast_signed() >= 160);
+}
+
+fn file(name: &str) -> Sound {
+    Sound::File { url: name.into() }
+}
+
+fn voice(sequence: u16, timestamp: u32, codes: &[u8]) -> Vec<u8> {
+    let mut packet = Header { sequence, timestamp, ssrc: 99, ..Header::default() }.to_bytes().to_vec();
+    packet.extend(codes);
+    packet
+}
+
+fn wave(samples: usize) -> Vec<i16> {
+    (0..samples).map(|at| ((at as f64 * 0.4).sin() * 9000.0) as i16).collect()
+}
+
+/// Issue 4: an attended party hears one continuous stream from the start, a prompt bit for bit in it, once reported.
+#[test]
+fn an_attended_party_hears_silence_then_the_prompt() {
+    let tone = wave(1000);
+    let mut bench = bench_with("127.77.2.4", Duration::from_secs(300), Shelf(vec![("tone", tone.clone())]));
+    let a = bench.party(1);
+    bench.media.handle(MediaAction::Attend { media: a.media });
+    let (mut last, silence) = next(&a);
+    assert!(last.marker && silence == [0xff; 160]);
+    bench.media.handle(MediaAction::Play { media: a.media, play: PlayId(7), sound: file("tone"), loops: 2 });
+    let twice: Vec<u8> = [tone.clone(), tone].concat().iter().map(|sample| Law::Mu.encode(*sample)).collect();
+    let mut heard = Vec::new();
+    while heard.len() < 2080 {
+        let (header, data) = next(&a);
+        follows(&last, &header);
+        last = header;
+        if !heard.is_empty() || data != [0xff; 160] {
+            heard.extend(data);
+        }
+    }
+    assert_eq!(heard[..2000], twice);
+    assert_eq!(heard[2000..], [0xff; 80]);
+    let Some(Input::Played { media: MediaId(1), play: PlayId(7), result: Ok(()) }) = bench.inputs.blocking_recv()
+    else {
+        panic!("not reported")
+    };
+    let (header, data) = next(&a);
+    follows(&last, &header);
+    assert_eq!(data, [0xff; 160]);
+    bench.media.handle(MediaAction::Play { media: a.media, play: PlayId(8), sound: file("gone"), loops: 1 });
+    let Some(Input::Played { play: PlayId(8), result: Err(error), .. }) = bench.inputs.blocking_recv() else {
+        panic!("not reported")
+    };
+    assert!(error.fetch);
+}
+
+/// `Stop`: silence in place of what plays, and nothing is reported of it.
+#[test]
+fn what_is_stopped_is_not_reported() {
+    let mut bench = bench_with("127.77.2.5", Duration::from_secs(300), Shelf(vec![("tone", wave(500))]));
+    let a = bench.party(1);
+    bench.media.handle(MediaAction::Attend { media: a.media });
+    bench.media.handle(MediaAction::Play { media: a.media, play: PlayId(1), sound: file("tone"), loops: 0 });
+    while next(&a).1 == [0xff; 160] {}
+    bench.media.handle(MediaAction::Stop { media: a.media });
+    while next(&a).1 != [0xff; 160] {}
+    bench.media.handle(MediaAction::Play { media: a.media, play: PlayId(2), sound: Sound::Beep, loops: 1 });
+    let Some(Input::Played { play: PlayId(2), result: Ok(()), .. }) = bench.inputs.blocking_recv() else {
+        panic!("the first one was reported")
+    };
+}
+
+/// Issue 4: SSRC, sequence and timestamps are continuous over prompt, bridge and what comes after it; a party that was
+/// never attended gets what the other sent, untouched.
+#[test]
+fn a_bridge_goes_on_in_the_stream_of_the_prompt() {
+    let mut bench = bench("127.77.2.6", Duration::from_secs(300));
+    let (a, b) = (bench.party(1), bench.party(2));
+    bench.media.handle(MediaAction::Attend { media: a.media });
+    let (mut last, _) = next(&a);
+    bench.media.handle(bridge(&a, &b));
+    let mut sequence = 500;
+    let mut buffer = [0; 2048];
+    a.socket.set_read_timeout(Some(Duration::from_millis(30))).unwrap();
+    loop {
+        sequence += 1;
+        bench.send(&b, b.port, &voice(sequence, u32::from(sequence) * 160, &[9; 160]));
+        // What comes before the bridge stands is not relayed.
+        let Ok((length, _)) = a.socket.recv_from(&mut buffer) else { continue };
+        let packet = Packet::parse(&buffer[..length]).unwrap();
+        follows(&last, &packet.header);
+        last = packet.header;
+        if packet.data == [9; 160] {
+            break;
+        }
+    }
+    assert!(last.marker);
+    // From here on each packet is relayed, gaps as they were.
+    while let Ok((length, _)) = a.socket.recv_from(&mut buffer) {
+        last = Packet::parse(&buffer[..length]).unwrap().header;
+    }
+    a.socket.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+    bench.send(&b, b.port, &voice(sequence + 3, u32::from(sequence + 3) * 160, &[8; 160]));
+    let (header, data) = next(&a);
+    assert_eq!((header.ssrc, header.sequence), (last.ssrc, last.sequence.wrapping_add(3)));
+    assert_eq!((header.timestamp, header.marker), (last.timestamp.wrapping_add(480), false));
+    assert_eq!(data, [8; 160]);
+    let untouched = voice(7, 7, &[1; 160]);
+    bench.send(&a, a.port, &untouched);
+    assert_eq!(receive(&b), untouched);
+    bench.media.handle(MediaAction::Unbridge { media: b.media });
+    let (after, data) = next(&a);
+    follows(&header, &after);
+    assert!(after.marker && data == [0xff; 160]);
+}
+
+/// Issue 4: parties whose G.711 law differs hear each other.
+#[test]
+fn laws_are_transcoded_in_a_bridge() {
+    use ringfork_media::sdp::{Description, Direction, Session};
+    let side = |format: &str| {
+        let mut session = Session::new(1, "127.0.0.1".parse().unwrap(), 20_000);
+        let offer = format!(
+            "v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\ns=-\r\nc=IN IP4 127.0.0.1\r\nt=0 0\r\nm=audio 4000 RTP/AVP {format}\r\n"
+        );
+        session.answer_ourselves(&Description::parse(offer.as_bytes()).unwrap(), Direction::SendRecv).unwrap();
+        session
+    };
+    let (mu, alaw) = (side("0"), side("8"));
+    let mut bench = bench("127.77.2.7", Duration::from_secs(300));
+    let (a, b) = (bench.party(1), bench.party(2));
+    bench.media.handle(MediaAction::Bridge {
+        a: a.media,
+        b: b.media,
+        a_to_b: PayloadMap::between(&mu, &alaw),
+        b_to_a: PayloadMap::between(&alaw, &mu),
+    });
+    let codes: Vec<u8> = (0..160).collect();
+    b.socket.set_read_timeout(Some(Duration::from_millis(50))).unwrap();
+    let mut buffer = [0; 2048];
+    let length = (0..200)
+        .find_map(|_| {
+            bench.send(&a, a.port, &voice(1, 1, &codes));
+            b.socket.recv_from(&mut buffer).ok().map(|(length, _)| length)
+        })
+        .unwrap();
+    let packet = Packet::parse(&buffer[..length]).unwrap();
+    assert_eq!((packet.header.payload, packet.header.sequence), (8, 1));
+    assert!(packet.data.iter().zip(&codes).all(|(to, from)| *to == Law::Mu.transcode(*from)));
+}
+
+/// Issue 4: keys of an attended party are reported once per press, whichever number they come under, in order.
+#[test]
+fn keys_are_reported_once() {
+    let mut bench = bench("127.77.2.8", Duration::from_secs(300));
+    let a = bench.party(1);
+    bench.media.handle(MediaAction::Attend { media: a.media });
+    next(&a);
+    let mut sequence = 0;
+    let mut typed = String::new();
+    for (press, key) in "11223344556677889900".chars().enumerate() {
+        let code = Event::code_of(key).unwrap();
+        for (duration, end) in [(160, false), (320, true), (320, true), (320, true)] {
+            sequence += 1;
+            let payload = if press % 2 == 0 { 101 } else { 96 };
+            let timestamp = 5000 + 640 * press as u32;
+            let header = Header { marker: false, payload, sequence, timestamp, ssrc: 4 };
+            let mut packet = header.to_bytes().to_vec();
+            packet.extend(Event { code, end, volume: 10, duration }.to_bytes());
+            bench.send(&a, a.port, &packet);
+        }
+        match bench.inputs.blocking_recv() {
+            Some(Input::Digit { media: MediaId(1), key }) => typed.push(key),
+            other => panic!("{other:?}"),
+        }
+    }
+    assert_eq!(typed, "11223344556677889900");
+}
+
+/// RFC 4733: a key that came by INFO goes to a bridged party in the stream that it hears, and sound goes on after it.
+#[test]
+fn a_key_is_sent_in_the_stream_of_the_bridge() {
+    let mut bench = bench("127.77.2.9", Duration::from_secs(300));
+    let (a, b) = (bench.party(1), bench.party(2));
+    bench.media.handle(bridge(&a, &b));
+    a.socket.set_read_timeout(Some(Duration::from_millis(50))).unwrap();
+    let mut buffer = [0; 2048];
+    (0..200)
+        .find_map(|_| {
+            bench.send(&b, b.port, &voice(10, 1600, &[9; 160]));
+            a.socket.recv_from(&mut buffer).ok()
+        })
+        .unwrap();
+    while a.socket.recv_from(&mut buffer).is_ok() {}
+    a.socket.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+    bench.media.handle(MediaAction::Key { media: a.media, key: '#' });
+    let events: Vec<(Header, Event)> = (0..7)
+        .map(|_| {
+            let (header, data) = next(&a);
+            (header, Event::parse(&data).unwrap())
+        })
+        .collect();
+    let first = events[0].0;
+    assert_eq!((first.ssrc, first.sequence, first.payload, first.marker), (99, 11, 101, true));
+    for (at, (header, event)) in events.iter().enumerate() {
+        assert_eq!((header.sequence, header.timestamp), (11 + at as u16, first.timestamp));
+        assert_eq!((event.key(), event.end), (Some('#'), at >= 4));
+    }
+    bench.send(&b, b.port, &voice(40, 6400, &[7; 160]));
+    let (header, data) = next(&a);
+    assert_eq!((header.ssrc, header.sequence, data), (99, 18, vec![7; 160]));
+}
+
+fn samples_of(path: &std::path::Path) -> Vec<i16> {
+    let octets = std::fs::read(path).unwrap();
+    assert_eq!(octets[..44], ringfork_media::wav::header((octets.len() as u64 - 44) / 2));
+    octets[44..].chunks(2).map(|pair| i16::from_le_bytes([pair[0], pair[1]])).collect()
+}
+
+/// Power at one frequency.
+fn power(samples: &[i16], frequency: f64) -> f64 {
+    let turn = std::f64::consts::TAU * frequency / 8000.0;
+    let (mut x, mut y) = (0.0, 0.0);
+    for (at, sample) in samples.iter().enumerate() {
+        x += f64::from(*sample) * (turn * at as f64).cos();
+        y += f64::from(*sample) * (turn * at as f64).sin();
+    }
+    (x * x + y * y) / (samples.len() as f64).powi(2)
+}
+
+/// RCML.md 1.1 `record`: both parties of a bridge, one WAV.
+#[test]
+fn a_recording_has_both_parties() {
+    let mut bench = bench("127.77.2.10", Duration::from_secs(300));
+    let (a, b) = (bench.party(1), bench.party(2));
+    bench.media.handle(bridge(&a, &b));
+    let recording = RecordingSid([0xab; 16]);
+    let limits = RecordingLimits { max_seconds: 1, silence_seconds: None };
+    let call = ringfork_call::control::CallSid([1; 16]);
+    bench.media.handle(MediaAction::Record { recording, call, media: a.media, other: Some(b.media), limits });
+    let mut step = 0u16;
+    let (seconds, end) = loop {
+        for (party, frequency) in [(&a, 400.0), (&b, 1300.0)] {
+            let codes: Vec<u8> = (0..160)
+                .map(|at| {
+                    let time = f64::from(step) * 160.0 + f64::from(at);
+                    Law::Mu.encode(((time * frequency * std::f64::consts::TAU / 8000.0).sin() * 8000.0) as i16)
+                })
+                .collect();
+            bench.send(party, party.port, &voice(step, u32::from(step) * 160, &codes));
+        }
+        step += 1;
+        std::thread::sleep(Duration::from_millis(20));
+        match bench.inputs.try_recv() {
+            Ok(Input::Recorded { recording: sid, seconds, end }) if sid == recording => break (seconds, end),
+            Ok(other) => panic!("{other:?}"),
+            Err(_) => assert!(step < 1000),
+        }
+    };
+    assert_eq!((seconds, end), (1, RecordingEnd::Full));
+    let samples = samples_of(&bench.folder.path().join(format!("recordings/{recording}.wav")));
+    assert_eq!(samples.len(), 8000);
+    let (first, second, neither) = (power(&samples, 400.0), power(&samples, 1300.0), power(&samples, 900.0));
+    assert!(first > 50.0 * neither && second > 50.0 * neither, "{first} {second} {neither}");
+    assert!(recording.to_string().starts_with("REabab"));
+}
+
+/// Issue 4: a full disk ends the recording and not the call; closing the session ends it whole.
+#[test]
+fn a_recording_that_cannot_be_written_fails_alone() {
+    let mut bench = bench("127.77.2.11", Duration::from_secs(300));
+    let a = bench.party(1);
+    bench.media.handle(MediaAction::Attend { media: a.media });
+    let limits = RecordingLimits { max_seconds: 60, silence_seconds: None };
+    let call = ringfork_call::control::CallSid([1; 16]);
+    let record = |recording| MediaAction::Record { recording, call, media: MediaId(1), other: None, limits };
+    let (good, bad) = (RecordingSid([1; 16]), RecordingSid([2; 16]));
+    // A folder where a file should be.
+    let recordings = bench.folder.path().join("recordings");
+    std::fs::create_dir_all(recordings.join(format!("{bad}.wav"))).unwrap();
+    bench.media.handle(record(bad));
+    let Some(Input::Recorded { recording, seconds: 0, end: RecordingEnd::Failed }) = bench.inputs.blocking_recv()
+    else {
+        panic!("not reported")
+    };
+    assert_eq!(recording, bad);
+    next(&a);
+    bench.media.handle(record(good));
+    bench.media.handle(MediaAction::Close { media: a.media, port: a.port });
+    let Some(Input::Recorded { recording, seconds: 0, end: RecordingEnd::Stopped }) = bench.inputs.blocking_recv()
+    else {
+        panic!("not reported")
+    };
+    assert_eq!(recording, good);
+    samples_of(&recordings.join(format!("{good}.wav")));
 }

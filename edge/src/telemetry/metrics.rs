@@ -121,6 +121,11 @@ impl ProcessMetrics {
         metrics::counter!("ringfork_rtp_relayed_total").absolute(self.media.relayed.get());
         metrics::counter!("ringfork_rtp_strangers_total").absolute(self.media.strangers.get());
         metrics::counter!("ringfork_rtp_unsent_total").absolute(self.media.unsent.get());
+        metrics::counter!("ringfork_rtp_sent_total").absolute(self.media.sent.get());
+        metrics::counter!("ringfork_rtp_late_total").absolute(self.media.late.get());
+        metrics::counter!("ringfork_keys_total").absolute(self.media.keys.get());
+        metrics::counter!("ringfork_recordings_failed_total").absolute(self.media.recordings_failed.get());
+        metrics::counter!("ringfork_recording_samples_dropped_total").absolute(self.media.recording_dropped.get());
         metrics::counter!("ringfork_media_commands_dropped_total").absolute(self.media.commands_dropped.get());
         metrics::counter!("ringfork_udp_kernel_drops_total").absolute(kernel_drops(&self.listeners));
         if let Some(bytes) = resident_bytes() {

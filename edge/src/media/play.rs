@@ -1,0 +1,194 @@
+//! A sound on its way to one party: chunks in, frames of 20 ms out, loops without a gap.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use ringfork_call::action::{PlayError, PlayId, Sound};
+use ringfork_media::tone::{SAMPLES, beep};
+use tokio::sync::mpsc::error::TryRecvError;
+
+use super::source::{SampleStream, Samples, Sounds, ready};
+
+/// With so many samples left the next chunk is asked for, or the next loop: 200 ms.
+const AHEAD: usize = 1600;
+
+/// What one step gave.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Frame {
+    /// Nothing is there yet: silence.
+    Waiting,
+    /// The frame is filled.
+    Sound,
+    /// The frame is filled, and was the last.
+    Last,
+    /// There was nothing more.
+    Over(Result<(), PlayError>),
+}
+
+/// Opens a sound, the beep included.
+pub fn open(sounds: &dyn Sounds, sound: &Sound) -> SampleStream {
+    match sound {
+        Sound::Beep => ready(beep()),
+        sound => sounds.open(sound),
+    }
+}
+
+/// One `Play`.
+pub struct Player {
+    pub play: PlayId,
+    sound: Sound,
+    sounds: Arc<dyn Sounds>,
+    stream: SampleStream,
+    /// Loops after this one; none: without end.
+    more: Option<u32>,
+    /// This loop has brought samples.
+    heard: bool,
+    chunks: VecDeque<Samples>,
+    /// Samples of the first chunk that are used up, and all that are left.
+    used: usize,
+    left: usize,
+    /// Nothing more comes, and why.
+    end: Option<Result<(), PlayError>>,
+}
+
+impl Player {
+    /// `loops` as in the action: 0 is without end.
+    pub fn new(play: PlayId, sound: Sound, stream: SampleStream, loops: u32, sounds: Arc<dyn Sounds>) -> Player {
+        let more = loops.checked_sub(1);
+        Player { play, sound, sounds, stream, more, heard: false, chunks: VecDeque::new(), used: 0, left: 0, end: None }
+    }
+
+    /// Fills the next 20 ms.
+    pub fn next_frame(&mut self, frame: &mut [i16; SAMPLES]) -> Frame {
+        self.fetch();
+        if self.left < SAMPLES {
+            match &self.end {
+                None => return Frame::Waiting,
+                Some(end) if self.left == 0 => return Frame::Over(end.clone()),
+                Some(_) => frame.fill(0),
+            }
+        }
+        let mut at = 0;
+        while at < SAMPLES
+            && let Some(chunk) = self.chunks.front()
+        {
+            let rest = chunk.get(self.used..).unwrap_or_default();
+            let count = rest.len().min(SAMPLES - at);
+            for (place, sample) in frame.iter_mut().skip(at).zip(rest.iter().take(count)) {
+                *place = *sample;
+            }
+            at += count;
+            self.used += count;
+            self.left -= count;
+            if self.used >= chunk.len() {
+                self.chunks.pop_front();
+                self.used = 0;
+            }
+        }
+        if self.left == 0 && matches!(self.end, Some(Ok(()))) { Frame::Last } else { Frame::Sound }
+    }
+
+    /// Takes chunks until enough is there; opens at most one further loop, so that a sound of no length costs little.
+    fn fetch(&mut self) {
+        let mut reopened = false;
+        while self.left < AHEAD && self.end.is_none() {
+            match self.stream.try_recv() {
+                Ok(Ok(chunk)) if chunk.is_empty() => {}
+                Ok(Ok(chunk)) => {
+                    self.heard = true;
+                    self.left += chunk.len();
+                    self.chunks.push_back(chunk);
+                }
+                Ok(Err(error)) => self.end = Some(Err(error)),
+                Err(TryRecvError::Empty) => return,
+                Err(TryRecvError::Disconnected) if self.more == Some(0) || !self.heard => self.end = Some(Ok(())),
+                Err(TryRecvError::Disconnected) if reopened => return,
+                Err(TryRecvError::Disconnected) => {
+                    reopened = true;
+                    self.heard = false;
+                    self.more = self.more.map(|more| more - 1);
+                    self.stream = open(&*self.sounds, &self.sound);
+                }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::media::source::{NoSounds, failed};
+    use std::sync::atomic::{AtomicI16, Ordering};
+    use tokio::sync::mpsc;
+
+    /// Sounds of 100 samples, each loop one louder.
+    struct Rising(AtomicI16);
+
+    impl Sounds for Rising {
+        fn open(&self, _: &Sound) -> SampleStream {
+            ready(vec![self.0.fetch_add(1, Ordering::Relaxed); 100].into())
+        }
+
+        fn prepare(&self, _: &Sound) {}
+    }
+
+    fn file() -> Sound {
+        Sound::File { url: "http://example.org/a.wav".into() }
+    }
+
+    #[test]
+    fn loops_follow_without_a_gap() {
+        let sounds = Arc::new(Rising(AtomicI16::new(1)));
+        let mut player = Player::new(PlayId(1), file(), sounds.open(&file()), 3, sounds);
+        let mut frame = [0; SAMPLES];
+        let mut samples = Vec::new();
+        let mut ends = Vec::new();
+        for _ in 0..6 {
+            let result = player.next_frame(&mut frame);
+            if matches!(result, Frame::Sound | Frame::Last) {
+                samples.extend(frame);
+            }
+            ends.push(result);
+        }
+        let expected = [vec![1i16; 100], vec![2; 100], vec![3; 100], vec![0; 20]].concat();
+        assert_eq!(samples, expected);
+        assert_eq!(ends[ends.iter().position(|end| *end == Frame::Last).unwrap() + 1], Frame::Over(Ok(())));
+    }
+
+    #[test]
+    fn an_underrun_is_silence_and_goes_on() {
+        let (sender, stream) = mpsc::channel(4);
+        let mut player = Player::new(PlayId(1), file(), stream, 1, Arc::new(NoSounds));
+        let mut frame = [0; SAMPLES];
+        assert_eq!(player.next_frame(&mut frame), Frame::Waiting);
+        sender.try_send(Ok(vec![5; 170].into())).unwrap();
+        assert_eq!((player.next_frame(&mut frame), frame), (Frame::Sound, [5; 160]));
+        assert_eq!(player.next_frame(&mut frame), Frame::Waiting);
+        sender.try_send(Ok(vec![6; 150].into())).unwrap();
+        drop(sender);
+        assert_eq!(player.next_frame(&mut frame), Frame::Last);
+        assert_eq!((frame[..10] == [5; 10], frame[10..] == [6; 150]), (true, true));
+    }
+
+    #[test]
+    fn an_error_comes_after_what_was_decoded() {
+        let error = PlayError { reason: "cut off".into(), fetch: true };
+        let (sender, stream) = mpsc::channel(4);
+        sender.try_send(Ok(vec![5; 10].into())).unwrap();
+        sender.try_send(Err(error.clone())).unwrap();
+        let mut player = Player::new(PlayId(1), file(), stream, 0, Arc::new(NoSounds));
+        let mut frame = [9; SAMPLES];
+        assert_eq!(player.next_frame(&mut frame), Frame::Sound);
+        assert_eq!((frame[9], frame[10]), (5, 0));
+        assert_eq!(player.next_frame(&mut frame), Frame::Over(Err(error.clone())));
+        let mut player = Player::new(PlayId(1), file(), failed(error.clone()), 5, Arc::new(NoSounds));
+        assert_eq!(player.next_frame(&mut frame), Frame::Over(Err(error)));
+    }
+
+    /// `loops` 0 of a sound without a sample ends instead of being opened for ever.
+    #[test]
+    fn an_empty_sound_is_over() {
+        let mut player = Player::new(PlayId(1), file(), mpsc::channel(1).1, 0, Arc::new(NoSounds));
+        assert_eq!(player.next_frame(&mut [0; SAMPLES]), Frame::Over(Ok(())));
+    }
+}
