@@ -1,8 +1,13 @@
 //! What happens in a run, drawn from its seed before it starts. Times are milliseconds.
 
-use ringfork_rcml::program::{Callback, Dial, DocumentRef, Endpoint, Events, Method, Noun, Program, Screening, Step};
+use ringfork_rcml::program::{
+    Callback, Dial, DocumentRef, Endpoint, Events, Gather, Method, Noun, Program, Prompt, Record, Screening, Step,
+};
 
 use crate::dice::Dice;
+
+/// What a leg in screening is told, and nobody else.
+pub const PRIVATE: &str = "private";
 
 /// Everything that is decided in advance.
 #[derive(Debug, Clone)]
@@ -196,6 +201,9 @@ impl Plan {
             if dice.chance(0.1) {
                 steps.push(Step::Pause { seconds: dice.between(1, 3) as u32 });
             }
+            if dice.chance(0.15) {
+                steps.push(Plan::voice(dice, "public", "/empty"));
+            }
             let action = (dial + 1 < dials || dice.chance(0.5))
                 .then(|| DocumentRef { url: format!("http://web/action/{call}/{}", dial + 1), method: Method::Post });
             let mut endpoints: Vec<_> =
@@ -213,10 +221,13 @@ impl Plan {
                 timeout: dice.pick(&[1, 2, 5, 30]),
                 time_limit: dice.pick(&[1, 5, 14400, 14400]),
                 caller_id: dice.chance(0.2).then(|| "client:desk".to_owned()),
-                record: false,
-                dial_music: None,
+                record: dice.chance(0.15),
+                dial_music: dice.chance(0.2).then(|| "http://web/music.mp3".to_owned()),
                 nouns,
             }));
+            if dice.chance(0.1) {
+                steps.push(Plan::voice(dice, "public", "/empty"));
+            }
             match dice.between(0, 9) {
                 0 => steps.push(Step::Hangup),
                 1 => steps.push(Step::Pause { seconds: 1 }),
@@ -239,13 +250,7 @@ impl Plan {
     ) -> Noun {
         let screening = dice.chance(0.3).then(|| {
             let path = format!("/screen/{}", documents.len());
-            let mut steps = Vec::new();
-            if dice.chance(0.6) {
-                steps.push(Step::Pause { seconds: dice.between(1, 4) as u32 });
-            }
-            if dice.chance(0.3) {
-                steps.push(Step::Hangup);
-            }
+            let steps = Plan::screening(dice, tight, &path, documents);
             documents.push((path.clone(), DocumentPlan::draw(dice, tight, Program { steps })));
             Screening {
                 document: DocumentRef { url: format!("http://web{path}"), method: Method::Post },
@@ -267,6 +272,73 @@ impl Plan {
             Callback { url: "http://web/events".into(), method: Method::Post, events }
         });
         Noun { endpoint, headers: vec![("X-Noun".to_owned(), mark)], screening, callback }
+    }
+
+    /// A private document: what it says is marked with its path.
+    fn screening(dice: &mut Dice, tight: bool, path: &str, documents: &mut Vec<(String, DocumentPlan)>) -> Vec<Step> {
+        let mut steps = Vec::new();
+        if dice.chance(0.4) {
+            steps.push(Step::Pause { seconds: dice.between(1, 4) as u32 });
+        }
+        if dice.chance(0.6) {
+            // "Press 1": its action accepts by an empty answer, or declines.
+            let action = format!("/pressed{path}");
+            let answer = if dice.chance(0.3) { vec![Step::Hangup] } else { Vec::new() };
+            documents.push((action.clone(), DocumentPlan::draw(dice, tight, Program { steps: answer })));
+            steps.push(Plan::voice(dice, PRIVATE, &action));
+        }
+        if dice.chance(0.3) {
+            steps.push(Plan::voice(dice, PRIVATE, "/empty"));
+        }
+        if dice.chance(0.4) {
+            steps.push(Step::Hangup);
+        }
+        if dice.chance(0.05) {
+            let nouns = Vec::new();
+            let (action, caller_id, dial_music) = (None, None, None);
+            let dial = Dial { action, timeout: 1, time_limit: 1, caller_id, record: false, dial_music, nouns };
+            steps.push(Step::Dial(dial));
+        }
+        steps
+    }
+
+    /// A verb with media.
+    fn voice(dice: &mut Dice, text: &str, action: &str) -> Step {
+        let action = DocumentRef { url: format!("http://web{action}"), method: Method::Post };
+        let say = |loops| Prompt::Say { text: text.to_owned(), voice: None, language: "en".to_owned(), loops };
+        match dice.between(0, 7) {
+            0 => Step::Prompt(say(dice.pick(&[1, 1, 0]))),
+            1 => Step::Prompt(Prompt::Play { url: format!("http://web/{text}.wav"), loops: 1 }),
+            2 => Step::Record(Record {
+                action,
+                timeout: 2,
+                finish_on_key: "1#".to_owned(),
+                max_length: 5,
+                play_beep: dice.chance(0.5),
+            }),
+            _ => {
+                let mut prompts = vec![say(1); dice.between(0, 2) as usize];
+                if dice.chance(0.2) {
+                    prompts.push(Prompt::Pause { seconds: 1 });
+                }
+                Step::Gather(Box::new(Gather {
+                    action,
+                    prompts,
+                    timeout: dice.pick(&[1, 2, 5]),
+                    finish_on_key: Some('#'),
+                    num_digits: dice.pick(&[Some(1), Some(1), Some(2), None]),
+                    action_on_empty_result: dice.chance(0.2),
+                }))
+            }
+        }
+    }
+
+    /// The calls whose own documents answer the caller.
+    pub fn speaks(&self, call: usize) -> bool {
+        let own = [format!("/voice/{call}"), format!("/action/{call}/1")];
+        let programs = self.documents.iter().filter(|(path, _)| own.contains(path));
+        let mut steps = programs.filter_map(|(_, plan)| plan.program.as_ref()).flat_map(|program| &program.steps);
+        steps.any(|step| matches!(step, Step::Prompt(_) | Step::Gather(_) | Step::Record(_)))
     }
 
     /// The document of a URL.

@@ -170,7 +170,7 @@ impl Session {
         if self.over {
             return;
         }
-        let (cseq, message) = self.request("INFO", &[], Some("Signal=5\r\nDuration=160\r\n"));
+        let (cseq, message) = self.request("INFO", &[], Some("Signal=1\r\nDuration=160\r\n"));
         let message = String::from_utf8_lossy(&message).replacen("application/sdp", "application/dtmf-relay", 1);
         repeats.start(doing, format!("{}/{cseq}/INFO", self.call_id), message.into_bytes(), 4000);
     }

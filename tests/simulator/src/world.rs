@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use ringfork_call::action::{
     Action, Application, BindingRecord, BindingWrite, ClientEntry, Input, MediaAction, MediaId, Now, NumberEntry,
-    Ports, ResolvedTarget, StoreError, Token,
+    PlayError, PlayId, Ports, RecordingEnd, RecordingSid, ResolvedTarget, StoreError, Token,
 };
 use ringfork_call::agent::{Agent, AgentConfig, Listener, Transport, Trunk};
 use ringfork_call::control::{Event, Write};
@@ -83,6 +83,8 @@ enum Happening {
     ToPhone { to: SocketAddr, bytes: Bytes },
     Wake { who: Who, timer: Timer },
     Answer(Box<Input>),
+    Played { media: MediaId, play: PlayId, result: Result<(), PlayError> },
+    Recorded { recording: RecordingSid, end: RecordingEnd },
     Stored { write: Box<Write>, token: Token, fails: bool },
     Bound { bindings: Vec<BindingWrite>, token: Token },
     Delivered { event: Arc<Event>, token: Token, accepted: bool },
@@ -114,6 +116,8 @@ struct World<'a> {
     edge: SocketAddr,
     watch: Watch,
     peers: HashMap<MediaId, IpAddr>,
+    /// Recordings under way, and what they record.
+    recordings: HashMap<RecordingSid, MediaId>,
     report: Report,
     tell: bool,
     outside: &'a mut dyn Outside,
@@ -241,6 +245,7 @@ impl<'a> World<'a> {
             phones: phones.iter().map(|phone| phone.address).collect(),
             trunk,
             screens: screens.collect(),
+            speaks: (0..callers.len()).filter(|call| plan.speaks(*call)).collect(),
             slow_store: plan.store_fails > 0.0 || plan.store_delay > 1000,
         });
         World {
@@ -258,6 +263,7 @@ impl<'a> World<'a> {
             edge,
             watch,
             peers: HashMap::new(),
+            recordings: HashMap::new(),
             report: Report::default(),
             tell,
             outside,
@@ -443,6 +449,18 @@ impl<'a> World<'a> {
                 self.carry_out(who, address, doing);
             }
             Happening::Answer(input) => self.input(*input)?,
+            // Not what was stopped, replaced or closed meanwhile.
+            Happening::Played { media, play, result } => {
+                if self.watch.plays(media, play) {
+                    self.input(Input::Played { media, play, result })?;
+                }
+            }
+            Happening::Recorded { recording, end } => {
+                if self.recordings.remove(&recording).is_some() {
+                    let seconds = self.dice.pick(&[0, 1, 3]);
+                    self.input(Input::Recorded { recording, seconds, end })?;
+                }
+            }
             Happening::Stored { write, token, fails } => {
                 self.show(Moment::Written { write: &write, fails })?;
                 if !fails {
@@ -559,6 +577,7 @@ impl<'a> World<'a> {
                 let plan = self.plan.document(&request.document.url);
                 self.tell(|| format!("fetch {} for {}", request.document.url, request.call_sid));
                 let outcome = plan.program.map_or(Outcome::Failed, Outcome::Program);
+                let outcome = self.watch.refused_for_dial(request.purpose, outcome);
                 let response = Response { outcome, cookies: request.cookies, notices: Vec::new() };
                 let result = if plan.broken { Err("broken".to_owned()) } else { Ok(response) };
                 self.answer(plan.delay, Input::Evaluated { token, result });
@@ -571,16 +590,55 @@ impl<'a> World<'a> {
                 self.after(Duration::from_millis(delay), Happening::Delivered { event, token, accepted });
             }
             Action::Media(media) => {
-                if let MediaAction::Peer { media, rtp: Some(rtp), .. } = &media {
-                    self.peers.insert(*media, rtp.ip());
-                }
-                if let MediaAction::Close { media, .. } = &media {
-                    self.peers.remove(media);
-                }
                 self.tell(|| format!("{media:?}"));
+                self.media(media);
             }
             Action::Log { message, .. } => self.tell(|| format!("log {message}")),
             Action::Notify { .. } | Action::Count { .. } | Action::Close { .. } | Action::Finished { .. } => {}
+        }
+    }
+
+    /// What the media shell does, keys of the party included.
+    fn media(&mut self, action: MediaAction) {
+        match action {
+            MediaAction::Peer { media, rtp: Some(rtp), .. } => drop(self.peers.insert(media, rtp.ip())),
+            MediaAction::Attend { media } => {
+                for _ in 0..self.dice.pick(&[0, 1, 1, 2, 6]) {
+                    let key = self.dice.pick(&['1', '1', '2', '#', '5']);
+                    let after = self.dice.between(0, 6000);
+                    self.answer(after, Input::Digit { media, key });
+                }
+            }
+            MediaAction::Play { media, play, loops, .. } => {
+                let failed = PlayError { reason: "no sound".to_owned(), fetch: self.dice.chance(0.5) };
+                let result = if self.dice.chance(0.1) { Err(failed) } else { Ok(()) };
+                let after = self.dice.pick(&[0, 10, 500, 2500]);
+                let ends = (loops > 0 || result.is_err()) && self.dice.chance(0.95);
+                if ends {
+                    self.after(Duration::from_millis(after), Happening::Played { media, play, result });
+                }
+            }
+            MediaAction::Record { recording, media, .. } => {
+                self.recordings.insert(recording, media);
+                let end = self.dice.pick(&[RecordingEnd::Silence, RecordingEnd::Full, RecordingEnd::Failed]);
+                if self.dice.chance(0.7) {
+                    let after = Duration::from_millis(self.dice.between(0, 5000));
+                    self.after(after, Happening::Recorded { recording, end });
+                }
+            }
+            MediaAction::StopRecording { recording } => {
+                self.after(Duration::from_millis(5), Happening::Recorded { recording, end: RecordingEnd::Stopped });
+            }
+            MediaAction::Close { media, .. } => {
+                self.peers.remove(&media);
+                let ended = self.recordings.iter().filter(|(_, recorded)| **recorded == media);
+                let mut ended: Vec<_> = ended.map(|(recording, _)| *recording).collect();
+                ended.sort_unstable();
+                for recording in ended {
+                    self.after(Duration::from_millis(5), Happening::Recorded { recording, end: RecordingEnd::Stopped });
+                }
+            }
+            _ => {}
         }
     }
 

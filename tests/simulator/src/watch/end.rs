@@ -24,6 +24,9 @@ impl Watch {
 
     /// Everything is over.
     pub fn finished(&self) -> Result<(), Fault> {
+        if let Some(recording) = self.recordings.iter().next() {
+            return Err(format!("{recording} was never answered"));
+        }
         for call in &self.calls {
             if call.invited && call.last.is_none() {
                 return Err("the caller never got a final response".into());

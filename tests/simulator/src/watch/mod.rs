@@ -8,12 +8,12 @@ mod record;
 mod wire;
 
 use std::collections::{BTreeSet, HashMap, HashSet};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-use ringfork_call::action::{Action, Input, MediaId, Token};
+use ringfork_call::action::{Action, Input, MediaId, PlayId, RecordingSid, Token};
 use ringfork_call::control::{CallSid, CallStatus, EventKind, LegPlan};
-use ringfork_rcml::evaluation::Outcome;
+use ringfork_rcml::evaluation::{Outcome, Purpose, Response};
 use ringfork_rcml::program::Step;
 
 /// A fault found: what was promised and what was seen.
@@ -68,6 +68,8 @@ struct Leg {
     rang: bool,
     /// Its screening document was refused, failed or hangs up.
     may_decline: bool,
+    /// An action was asked with what it keyed in.
+    keyed: bool,
 }
 
 /// One caller and its call.
@@ -108,6 +110,8 @@ pub struct Setup {
     pub trunk: HashSet<SocketAddr>,
     /// Screening timeouts in seconds, by the mark that a noun puts on its INVITE.
     pub screens: HashMap<String, u32>,
+    /// Calls that are answered by us, for verbs with media.
+    pub speaks: HashSet<usize>,
     /// The store may be slower than the two seconds that a call waits for it: what is written can come after what it
     /// names (DESIGN "The split").
     pub slow_store: bool,
@@ -122,6 +126,12 @@ pub struct Watch {
     legs: HashMap<CallSid, Leg>,
     partner: HashMap<MediaId, MediaId>,
     open: HashSet<MediaId>,
+    /// Attended media sessions, with what plays to each.
+    attended: HashMap<MediaId, Option<PlayId>>,
+    /// Where the sound of each session goes.
+    parties: HashMap<MediaId, IpAddr>,
+    /// Recordings that are not answered.
+    recordings: HashSet<RecordingSid>,
     /// What happened, of the things worth counting.
     pub reached: BTreeSet<&'static str>,
     /// Status of each leg in the store, by what was written and done.
@@ -147,6 +157,39 @@ impl Watch {
         self.partner.contains_key(&media)
     }
 
+    /// This sound still plays to this session.
+    pub fn plays(&self, media: MediaId, play: PlayId) -> bool {
+        self.attended.get(&media).copied().flatten() == Some(play)
+    }
+
+    /// What `evaluate` makes of a document: one with a Dial is refused in screening (RCML.md 1.3).
+    pub fn refused_for_dial(&mut self, purpose: Purpose, outcome: Outcome) -> Outcome {
+        match &outcome {
+            Outcome::Program(program)
+                if purpose == Purpose::Screening && program.steps.iter().any(|step| matches!(step, Step::Dial(_))) =>
+            {
+                self.reached.insert("a screening document is refused for its Dial");
+                Outcome::Failed
+            }
+            _ => outcome,
+        }
+    }
+
+    /// Legs of this call and Dial that have answered, are not over, and were not accepted, but for this one.
+    pub(super) fn screening(&self, call: usize, dial: usize, but: Option<&str>) -> usize {
+        let in_screening = |(call_id, wire): &(&String, &WireLeg)| {
+            let leg = wire.leg.and_then(|sid| Some((sid, self.legs.get(&sid)?)));
+            (wire.call, wire.dial) == (call, dial)
+                && but != Some(call_id.as_str())
+                && wire.final_heard == Some(200)
+                && !wire.cancelled
+                && !wire.bye
+                && leg.is_some_and(|(sid, leg)| leg.ended.is_none() && !self.calls[call].accepted_legs.contains(&sid))
+                && self.setup.screens.contains_key(&wire.noun)
+        };
+        self.wire.iter().filter(in_screening).count()
+    }
+
     pub(super) fn call_of(&self, parent: CallSid) -> Result<usize, Fault> {
         self.calls.iter().position(|call| call.parent == Some(parent)).ok_or_else(|| format!("{parent} is no call"))
     }
@@ -168,8 +211,20 @@ impl Watch {
                 };
                 if let Some(leg) = self.legs.iter_mut().find(|(leg, _)| leg.to_string() == sid) {
                     leg.1.may_decline |= declines;
-                    self.reached.insert(if declines { "screening declines" } else { "screening goes on" });
+                    self.reached.insert(match result {
+                        Ok(Response { outcome: Outcome::Program(_), .. }) if declines => "screening declines",
+                        Ok(Response { outcome: Outcome::Program(_), .. }) => "screening goes on",
+                        _ => "a screening document cannot be had",
+                    });
                 }
+            }
+            Input::Played { media, result, .. } => {
+                self.attended.insert(*media, None);
+                self.reached.insert(if result.is_ok() { "a sound is heard" } else { "a sound fails" });
+            }
+            Input::Recorded { recording, .. } => {
+                self.recordings.remove(recording);
+                self.reached.insert("a recording ends");
             }
             Input::Drain => self.draining = true,
             Input::Lease { held } => self.no_lease = !held,

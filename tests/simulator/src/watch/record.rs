@@ -12,6 +12,16 @@ impl Watch {
     pub(super) fn evaluates(&mut self, token: Token, request: &Request) -> Result<(), Fault> {
         self.asked.insert(token, request.call_sid.clone());
         let get = |name: &str| request.parameters.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str());
+        let keyed = get("Digits").is_some();
+        if let Some((_, leg)) = self.legs.iter_mut().find(|(leg, _)| leg.to_string() == request.call_sid) {
+            leg.keyed |= keyed;
+        }
+        if get("Digits") == Some("hangup") {
+            self.reached.insert("a hangup ends a recording");
+        }
+        if get("RecordingUrl").is_some() {
+            self.reached.insert("an action learns of a recording");
+        }
         let Some(status) = get("DialCallStatus") else { return Ok(()) };
         let of = |call: &CallSeen| call.parent.is_some_and(|sid| sid.to_string() == request.call_sid);
         let Some(index) = self.calls.iter().position(of) else {
@@ -149,8 +159,21 @@ impl Watch {
             Write::Accept { parent, leg, .. } => {
                 self.reached.insert("accepted");
                 let call = self.call_of(*parent)?;
+                let dial = self.calls[call].dials;
+                let seen = self.legs.get(leg);
+                let screened = seen
+                    .and_then(|leg| self.wire.get(leg.wire.as_ref()?))
+                    .is_some_and(|wire| self.setup.screens.contains_key(&wire.noun));
+                if screened && seen.is_some_and(|leg| leg.keyed) {
+                    self.reached.insert("an action's answer accepts");
+                } else if screened {
+                    self.reached.insert("the end of a screening document accepts");
+                }
+                let own = seen.and_then(|leg| leg.wire.as_deref());
+                if self.screening(call, dial, own) > 0 {
+                    self.reached.insert("another wins while a leg screens");
+                }
                 let call = &mut self.calls[call];
-                let dial = call.dials;
                 if !call.accepted.insert(dial) && !call.accepted_legs.contains(leg) {
                     return Err(format!("{leg} is the second accepted leg of its Dial (RCML.md 1.2)"));
                 }

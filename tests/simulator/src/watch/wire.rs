@@ -24,6 +24,12 @@ impl Watch {
             _ => {}
         }
         let unwelcome = self.draining || self.no_lease;
+        let leaver = self.calls.iter().position(|call| call.address == Some(from));
+        if let Some(index) = leaver.filter(|_| matches!(method, "CANCEL" | "BYE"))
+            && self.screening(index, self.calls[index].dials, None) > 0
+        {
+            self.reached.insert("the caller leaves while a leg screens");
+        }
         if let Some(call) = self.calls.iter_mut().find(|call| call.address == Some(from)) {
             match method {
                 "INVITE" if !in_dialog => {
@@ -52,6 +58,12 @@ impl Watch {
             return;
         }
         let (_, cseq_method) = text.cseq();
+        if let Some(wire) = self.wire.get(text.call_id()).filter(|wire| method == "BYE" && !wire.bye) {
+            let all = self.screening(wire.call, wire.dial, None);
+            if all > self.screening(wire.call, wire.dial, Some(text.call_id())) {
+                self.reached.insert("a callee leaves its screening");
+            }
+        }
         let Some(wire) = self.wire.get_mut(text.call_id()) else { return };
         wire.bye |= method == "BYE";
         wire.reinvited |= method == "INVITE";
@@ -141,6 +153,13 @@ impl Watch {
         match text.method() {
             Some("CANCEL") if !wire.cancelled => {
                 wire.cancelled = true;
+                let elsewhere = text.get("Reason").is_some();
+                let (index, dial) = (wire.call, wire.dial);
+                if !elsewhere && self.calls[index].gone.is_none() && self.screening(index, dial, None) > 0 {
+                    self.reached.insert("the Dial's timeout passes while a leg screens");
+                }
+                let Some(wire) = self.wire.get(&call_id) else { return Ok(()) };
+                let call = &self.calls[index];
                 if !wire.provisional_heard {
                     return Err(format!("CANCEL {call_id} before a provisional response (RFC 3261 9.1)"));
                 }
@@ -179,6 +198,14 @@ impl Watch {
                     return Err(format!("BYE {call_id} before its 200 was acknowledged"));
                 }
                 let first = !std::mem::replace(&mut wire.bye, true);
+                if let Some(seconds) = self.setup.screens.get(&wire.noun)
+                    && first
+                    && at >= wire.answered_at + Duration::from_secs(u64::from(*seconds))
+                    && !call.accepted.contains(&wire.dial)
+                    && call.gone.is_none()
+                {
+                    self.reached.insert("a screening's time is up");
+                }
                 if let Some(seconds) = self.setup.screens.get(&wire.noun)
                     && first
                     && !wire.cancelled
@@ -283,7 +310,8 @@ impl Watch {
                     return Err(format!("the caller got {status} before the Dial's action was there (RCML 1.5)"));
                 }
                 let stored = call.acceptance_stored.contains(&call.dials);
-                if first && status < 300 && !stored && !self.setup.slow_store {
+                let speaks = self.setup.speaks.contains(&index);
+                if first && status < 300 && !stored && !speaks && !self.setup.slow_store {
                     return Err("the caller was answered before the acceptance was written (DESIGN)".into());
                 }
                 if status >= 300 {
