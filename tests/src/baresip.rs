@@ -34,6 +34,7 @@ pub fn in_namespace(name: &str) {
 pub struct Softphone {
     child: Child,
     folder: tempfile::TempDir,
+    control: SocketAddr,
 }
 
 impl Softphone {
@@ -45,12 +46,13 @@ impl Softphone {
         write_tone(&path.join("tone.wav"), hertz, 30);
         std::fs::create_dir(path.join("heard")).unwrap();
         let shown = path.display();
+        let control = SocketAddr::new("127.0.0.1".parse().unwrap(), crate::sipp::free_port("127.0.0.1"));
         let config = format!(
             "poll_method epoll\nsip_listen {ADDRESS}:{port}\ncall_local_timeout 120\ncall_max_calls 4\n\
              audio_player aufile,{shown}/unused.wav\naudio_source aufile,{shown}/tone.wav\n\
              audio_alert aufile,{shown}/unused.wav\nausrc_srate 8000\nauplay_srate 8000\nausrc_channels 1\n\
              auplay_channels 1\nnet_interface ring0\nmodule_path {}\nmodule g711.so\nmodule aufile.so\n\
-             module sndfile.so\nmodule uuid.so\nmodule_tmp account.so\nmodule_app menu.so\nsnd_path {shown}/heard\n",
+             module sndfile.so\nmodule uuid.so\nmodule_tmp account.so\nmodule_app menu.so\nmodule_app ctrl_tcp.so\nctrl_tcp_listen {control}\nsnd_path {shown}/heard\n",
             modules().display()
         );
         std::fs::write(path.join("config"), config).unwrap();
@@ -69,7 +71,25 @@ impl Softphone {
             .kill_on_drop(true)
             .spawn()
             .expect("baresip is not installed: run tests/tools.sh or `make test`");
-        Softphone { child, folder }
+        Softphone { child, folder, control }
+    }
+
+    /// Types a command, as at its keyboard.
+    pub async fn command(&self, command: &str, parameters: &str) {
+        use tokio::io::{AsyncReadExt, AsyncWriteExt};
+        let mut stream = tokio::net::TcpStream::connect(self.control).await.expect("baresip's control port");
+        let text = serde_json::json!({ "command": command, "params": parameters, "token": "t" }).to_string();
+        // A netstring each way.
+        stream.write_all(format!("{}:{text},", text.len()).as_bytes()).await.unwrap();
+        let mut answer = [0; 2048];
+        let length = stream.read(&mut answer).await.unwrap();
+        let answer = String::from_utf8_lossy(&answer[..length]).into_owned();
+        assert!(answer.contains("\"ok\":true"), "{command} {parameters}: {answer}");
+    }
+
+    /// Presses a key in the call that is up: RFC 4733.
+    pub async fn press(&self, key: char) {
+        self.command("sndcode", &key.to_string()).await;
     }
 
     /// An account of a client at this edge that answers by itself.
@@ -158,6 +178,24 @@ pub fn share_at(samples: &[i16], hertz: f64) -> f64 {
         all += block.iter().map(|sample| f64::from(*sample).powi(2)).sum::<f64>();
     }
     if all == 0.0 { 0.0 } else { at / all }
+}
+
+/// Tenths of a second in which most of the energy is at this frequency, by their place.
+pub fn tenths_at(samples: &[i16], hertz: f64) -> Vec<usize> {
+    let loud = |block: &[i16]| block.iter().any(|sample| sample.unsigned_abs() > 500);
+    samples
+        .chunks_exact(800)
+        .enumerate()
+        .filter(|(_, block)| loud(block) && share_at(block, hertz) > 0.7)
+        .map(|(at, _)| at)
+        .collect()
+}
+
+/// A mono 16-bit WAV of 8 kHz with a sine tone, as a web server would serve it.
+pub fn tone_file(hertz: u32, seconds: u32) -> Vec<u8> {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    write_tone(file.path(), hertz, seconds);
+    std::fs::read(file.path()).unwrap()
 }
 
 /// The address of a phone inside the namespace.

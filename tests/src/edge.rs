@@ -113,6 +113,11 @@ impl Edge {
         }
     }
 
+    /// Its process.
+    pub fn pid(&self) -> u32 {
+        self.child.id().expect("the edge runs")
+    }
+
     /// Sends a REST request under the account; panics unless it is answered with a 2xx.
     pub async fn rest(&self, method: &str, path: &str, form: &[(&str, &str)]) -> Value {
         let (status, body) = self.rest_any(method, path, form).await;

@@ -7,6 +7,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)] // A test harness: a failure is a failed test.
 
 pub mod baresip;
+pub mod cost;
 pub mod edge;
 pub mod load;
 pub mod script;

@@ -26,11 +26,13 @@ pub struct Outcome {
     pub cancels: u32,
 }
 
-fn value<'a>(text: &'a str, name: &str) -> &'a str {
+/// A header's value; empty where it is absent.
+pub fn value<'a>(text: &'a str, name: &str) -> &'a str {
     text.split("\r\n").find_map(|line| line.strip_prefix(name)?.strip_prefix(':')).map_or("", str::trim)
 }
 
-fn lines<'a>(text: &'a str, name: &'a str) -> impl Iterator<Item = &'a str> {
+/// All lines of a header.
+pub fn lines<'a>(text: &'a str, name: &'a str) -> impl Iterator<Item = &'a str> {
     text.split("\r\n").filter(move |line| line.strip_prefix(name).is_some_and(|rest| rest.starts_with(':')))
 }
 
@@ -123,7 +125,8 @@ pub async fn registers(
 const SDP: &str =
     "v=0\r\no=b 1 1 IN IP4 127.0.10.2\r\ns=-\r\nc=IN IP4 127.0.10.2\r\nt=0 0\r\nm=audio 40000 RTP/AVP 0 8\r\n";
 
-fn answer(request: &str, status: &str, extra: &str, body: &str) -> String {
+/// A response to this request.
+pub fn answer(request: &str, status: &str, extra: &str, body: &str) -> String {
     let mut out = format!("SIP/2.0 {status}\r\n");
     for name in ["Via", "Record-Route", "From"] {
         for line in lines(request, name) {

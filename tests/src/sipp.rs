@@ -61,6 +61,17 @@ impl Scenario {
         ))
     }
 
+    /// Waits for an INVITE and keeps what [`Scenario::hang_up_called`] needs of it.
+    pub fn invited_to_leave(self) -> Scenario {
+        self.step(
+            r#"<recv request="INVITE" rrs="true"><action>
+    <ereg regexp=".*" search_in="hdr" header="From:" assign_to="5"/>
+    <ereg regexp=".*" search_in="hdr" header="To:" assign_to="7"/>
+    <assignstr assign_to="6" value="[$7];tag=t[pid]-[call_number]"/>
+  </action></recv><Reference variables="5,6,7"/>"#,
+        )
+    }
+
     /// Answers the last request with this status, no body.
     pub fn answer(self, status: &str) -> Scenario {
         self.send(
@@ -237,7 +248,7 @@ pub struct Run {
 const LONG: [&str; 2] = ["-default_behaviors", "all,-abortunexp"];
 
 /// Arguments of a run whose every message is kept for the account of a failure.
-const TRACED: [&str; 6] = ["-trace_msg", "-timeout", "120s", "-timeout_error", "-recv_timeout", "60000"];
+const TRACED: [&str; 6] = ["-trace_msg", "-timeout", "120s", "-timeout_error", "-recv_timeout", "90000"];
 
 impl Run {
     fn start(scenario: &Scenario, arguments: &[&str]) -> Run {

@@ -48,6 +48,8 @@ pub enum Answer {
     Xml(String),
     /// This status and body.
     Status(u16, String),
+    /// A file of this type, to be kept by caches for a minute.
+    File(&'static str, Vec<u8>),
     /// A redirect (307) to this location.
     Redirect(String),
     /// Nothing for this long, then 200 and an empty document.
@@ -197,6 +199,9 @@ async fn serve(
         None => xml("<Response/>".to_owned()),
         Some(Answer::Xml(text)) => xml(text),
         Some(Answer::Status(code, text)) => (StatusCode::from_u16(code).unwrap(), text).into_response(),
+        Some(Answer::File(kind, bytes)) => {
+            ([("content-type", kind), ("cache-control", "max-age=60")], bytes).into_response()
+        }
         Some(Answer::Redirect(location)) => (StatusCode::TEMPORARY_REDIRECT, [("location", location)]).into_response(),
         Some(Answer::Hang(time)) => {
             tokio::time::sleep(time).await;

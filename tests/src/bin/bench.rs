@@ -9,54 +9,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
+use ringfork_tests::cost::{cpu, memory};
 use ringfork_tests::load::{self, DOMAIN, PASSWORD, Rounds, called_side, calls, registers};
 use tokio::net::UdpSocket;
 
 const SERVER: &str = "127.0.10.1:5060";
 const AORS: u32 = 200;
 const FORKS: [u32; 3] = [1, 3, 10];
-
-/// CPU seconds of a process and its children, by the scheduler's own count: `stat` rounds to ticks of 10 ms.
-fn cpu(root: u32) -> f64 {
-    let threads = tree(root).into_iter().flat_map(|pid| {
-        let threads = std::fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
-        threads.map(|thread| thread.path().join("schedstat")).collect::<Vec<_>>()
-    });
-    let nanoseconds = threads
-        .filter_map(|path| std::fs::read_to_string(path).ok())
-        .filter_map(|text| text.split_whitespace().next()?.parse::<f64>().ok());
-    nanoseconds.sum::<f64>() / 1e9
-}
-
-/// Proportional memory of a process and its children, bytes.
-fn memory(root: u32) -> f64 {
-    tree(root)
-        .iter()
-        .filter_map(|pid| std::fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).ok())
-        .filter_map(|text| {
-            let line = text.lines().find(|line| line.starts_with("Pss:"))?.to_owned();
-            line.split_whitespace().nth(1)?.parse::<f64>().ok().map(|kb| kb * 1024.0)
-        })
-        .sum()
-}
-
-fn tree(root: u32) -> Vec<u32> {
-    let mut pids = vec![root];
-    let mut index = 0;
-    while let Some(pid) = pids.get(index) {
-        let children = std::fs::read_dir(format!("/proc/{pid}/task"))
-            .into_iter()
-            .flatten()
-            .flatten()
-            .filter_map(|task| std::fs::read_to_string(task.path().join("children")).ok());
-        let children: Vec<u32> = children
-            .flat_map(|text| text.split_whitespace().filter_map(|pid| pid.parse().ok()).collect::<Vec<_>>())
-            .collect();
-        pids.extend(children);
-        index += 1;
-    }
-    pids
-}
 
 /// CPU milliseconds for one transaction or call, memory and latency, by name.
 type Figures = Vec<(String, f64)>;

@@ -73,19 +73,8 @@ async fn callee_hangs_up() {
     let (edge, web) = start(&dial(&client("alice"))).await;
     web.document("/action", "<Response><Hangup/></Response>");
     let alice = phone(&edge, "alice").await;
-    let scenario = Scenario::new()
-        .xml(
-            r#"<recv request="INVITE" rrs="true"><action>
-    <ereg regexp=".*" search_in="hdr" header="From:" assign_to="5"/>
-    <ereg regexp=".*" search_in="hdr" header="To:" assign_to="7"/>
-    <assignstr assign_to="6" value="[$7];tag=t[pid]-[call_number]"/>
-  </action></recv><Reference variables="5,6,7"/>"#,
-        )
-        .answer("180 Ringing")
-        .accept()
-        .recv("ACK")
-        .pause(1200)
-        .hang_up_called();
+    let scenario =
+        Scenario::new().invited_to_leave().answer("180 Ringing").accept().recv("ACK").pause(1200).hang_up_called();
     let callee = alice.serve(&scenario, 1);
     let caller = Scenario::new().call().finally("200").ack().hung_up();
     call(&edge, NUMBER, &caller).succeed().await;

@@ -11,3 +11,4 @@ mod endings;
 mod fork;
 mod hold;
 mod races;
+mod screening;
