@@ -292,3 +292,57 @@ impl Open {
 fn place(sample: u64) -> u64 {
     wav::HEADER as u64 + sample * 2
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn open(file: File) -> Open {
+        Open { file, length: 0, told: 0, dead: Arc::default() }
+    }
+
+    /// Issue 4: a recording survives `kill -9` up to its last second; what was dropped is silence.
+    #[test]
+    fn a_file_that_was_never_finished_can_be_read() {
+        let path = tempfile::NamedTempFile::new().unwrap();
+        let mut open = open(path.reopen().unwrap());
+        for piece in (0..25).filter(|piece| *piece != 3) {
+            open.write(piece * 800, &[7; 800]).unwrap();
+        }
+        let octets = std::fs::read(path.path()).unwrap();
+        assert_eq!(octets[..44], wav::header(16_000));
+        assert_eq!(octets.len(), 44 + 2 * 20_000);
+        assert_eq!(
+            (&octets[place(2399) as usize..][..4], &octets[place(3199) as usize..][..4]),
+            (&[7, 0, 0, 0][..], &[0, 0, 7, 0][..])
+        );
+        open.finish(12_345).unwrap();
+        let octets = std::fs::read(path.path()).unwrap();
+        assert_eq!((octets.len(), &octets[..44]), (44 + 24_690, &wav::header(12_345)[..]));
+    }
+
+    /// Issue 4: a full disk ends the recording, once, and says how much was kept.
+    #[test]
+    fn a_full_disk_ends_the_recording() {
+        let folder = tempfile::tempdir().unwrap();
+        let (inputs, mut said) = mpsc::channel(8);
+        let counters = Arc::new(MediaCounters::default());
+        let recording = RecordingSid([3; 16]);
+        let full = open(OpenOptions::new().write(true).open("/dev/full").unwrap());
+        let dead = full.dead.clone();
+        let files = HashMap::from([(recording, full)]);
+        let writer = Writer { folder: folder.path().into(), inputs, counters: counters.clone(), files };
+        let (sender, pieces) = sync_channel(8);
+        sender.send(Piece::Samples { recording, at: 0, samples: vec![1; 800] }).unwrap();
+        sender.send(Piece::Samples { recording, at: 800, samples: vec![1; 800] }).unwrap();
+        sender.send(Piece::End { recording, length: 1600, end: RecordingEnd::Stopped }).unwrap();
+        drop(sender);
+        writer.run(&pieces);
+        assert!(dead.load(Ordering::Relaxed));
+        assert_eq!(counters.recordings_failed.get(), 1);
+        let Some(Input::Recorded { seconds: 0, end: RecordingEnd::Failed, .. }) = said.blocking_recv() else {
+            panic!("not reported")
+        };
+        assert!(said.blocking_recv().is_none());
+    }
+}

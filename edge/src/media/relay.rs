@@ -152,6 +152,8 @@ struct Session {
     last: Option<[u8; rtp::HEADER]>,
     /// Its keys, once it is attended.
     keys: Option<dtmf::Receiver>,
+    /// A recording of it has begun; it may be over.
+    recorded: bool,
     /// Since the last sign of life, since it was bridged, or since its hold ended.
     silence: Silence,
     reported: bool,
@@ -300,7 +302,9 @@ impl Relay {
             Command::Unbridge { media } => self.unbridge(media, now),
             Command::Tone { media, on } => {
                 let ringing = on.then_some(self.settings.ringing);
-                self.out(media, now, |out| out.ring(ringing));
+                if on || self.has_stream(media) {
+                    self.out(media, now, |out| out.ring(ringing));
+                }
             }
             Command::Attend { media } => {
                 if let Some(session) = self.by_id(media) {
@@ -309,7 +313,11 @@ impl Relay {
                 self.out(media, now, |out| out.attended = true);
             }
             Command::Play { media, player } => self.out(media, now, |out| out.player = Some(*player)),
-            Command::StopPlaying { media } => self.out(media, now, |out| out.player = None),
+            Command::StopPlaying { media } => {
+                if self.has_stream(media) {
+                    self.out(media, now, |out| out.player = None);
+                }
+            }
             Command::Key { media, key } => {
                 if self.by_id(media).is_some_and(|session| session.formats.keys.is_some()) {
                     self.out(media, now, |out| {
@@ -320,6 +328,11 @@ impl Relay {
             Command::Record { recording, media, other, limits } => {
                 if self.recordings.is_empty() {
                     self.next_recording = now;
+                }
+                for party in [Some(media), other].into_iter().flatten() {
+                    if let Some(session) = self.by_id(party) {
+                        session.recorded = true;
+                    }
                 }
                 self.recordings.begin(recording, media, other, limits, now);
             }
@@ -369,6 +382,7 @@ impl Relay {
             slot: None,
             last: None,
             keys: None,
+            recorded: false,
             silence: Silence::new(self.settings.silence, now),
             reported: false,
         };
@@ -398,6 +412,10 @@ impl Relay {
         let last = session.last.take();
         change(session.out.get_or_insert_with(|| Box::new(Outgoing::new(last, now))));
         self.arm(slot, now);
+    }
+
+    fn has_stream(&mut self, media: MediaId) -> bool {
+        self.by_id(media).is_some_and(|session| session.out.is_some())
     }
 
     /// Puts a session into the wheel if it has something to send in each step.
@@ -439,10 +457,12 @@ impl Relay {
             }
             let Some(packet) = buffer.get_mut(..length) else { continue };
             if !rtcp
-                && (session.keys.is_some() || !self.recordings.is_empty())
+                && (session.keys.is_some() || session.recorded)
                 && let Some(heard) = Packet::parse(packet)
             {
-                self.recordings.packet(session.media, &session.formats, &heard, now);
+                if session.recorded {
+                    self.recordings.packet(session.media, &session.formats, &heard, now);
+                }
                 if let Some(input) = session.key(&heard) {
                     counters.keys.add(1);
                     self.outbox.push_back(input);

@@ -1,7 +1,7 @@
 //! The caller and one leg joined: the media relayed, and both dialogs brought to the same codecs and directions.
 
 use ringfork_media::payload::PayloadMap;
-use ringfork_media::sdp::Session as Sdp;
+use ringfork_media::sdp::{AgreedCodec, Session as Sdp};
 use ringfork_sip::message::Method;
 
 use super::Call;
@@ -106,7 +106,14 @@ fn differs(here: &Sdp, there: &Sdp) -> bool {
     if wanted_there.and(wanted_here.reversed()) != here.direction() {
         return true;
     }
-    here.codecs()
-        .filter(|ours| ours.codec.is_speech())
-        .any(|ours| !there.codecs().any(|theirs| theirs.codec.same_format(&ours.codec)))
+    let same = |ours: &AgreedCodec| there.codecs().any(|theirs| theirs.codec.same_format(&ours.codec));
+    let speech = || here.codecs().filter(|ours| ours.codec.is_speech());
+    // The relay transcodes G.711: nobody is asked anew for a law that is not the one it uses, or where both have but one.
+    let shared = speech().any(same);
+    let transcoded = |place: usize, ours: &AgreedCodec| {
+        (place > 0 || !shared)
+            && ours.codec.law().is_some()
+            && there.codecs().any(|theirs| theirs.codec.law().is_some())
+    };
+    speech().enumerate().any(|(place, ours)| !same(ours) && !transcoded(place, ours))
 }

@@ -1,5 +1,7 @@
 //! What is carried between dialogs: codecs, direction and packet time, without addresses.
 
+use crate::g711::Law;
+
 use super::{Codec, Description, Direction, SdpError, Session};
 
 /// The content of an offer or answer apart from where the media goes.
@@ -45,7 +47,8 @@ impl Terms {
 
     /// The first offer of a leg (DESIGN "Media"): the caller's codecs in its order with its payload numbers, `sendrecv`
     /// even where the caller is on hold; `decodable_only` (a noun with `url`, a recorded Dial) keeps PCMU, PCMA and
-    /// telephone-event alone.
+    /// telephone-event alone. For a caller that was answered with one law of G.711 the other is offered too, last: the
+    /// relay makes one of the other, and the caller is not asked again.
     ///
     /// # Errors
     /// [`SdpError::NoCodec`] when no speech codec is left.
@@ -59,7 +62,22 @@ impl Terms {
         if decodable_only {
             terms.codecs.retain(Codec::is_decodable);
         }
+        if matches!(caller, CallerMedia::Answered(_)) {
+            terms.offer_both_laws();
+        }
         if terms.codecs.iter().any(Codec::is_speech) { Ok(terms) } else { Err(SdpError::NoCodec) }
+    }
+
+    fn offer_both_laws(&mut self) {
+        let has = |law| self.codecs.iter().any(|codec| codec.law() == Some(law));
+        let missing = match (has(Law::Mu), has(Law::A)) {
+            (true, false) => Codec::pcma(),
+            (false, true) => Codec::pcmu(),
+            _ => return,
+        };
+        if !self.codecs.iter().any(|codec| codec.payload == missing.payload) {
+            self.codecs.push(missing);
+        }
     }
 
     /// The same codecs in another direction.

@@ -115,6 +115,22 @@ fn an_answered_caller_gives_its_agreed_codecs() {
     assert_eq!(terms.codecs.iter().map(|c| c.payload).collect::<Vec<_>>(), [8, 0, 101]);
 }
 
+/// Issue 4: a leg that takes only the other law can be had too: the relay transcodes.
+#[test]
+fn an_answered_callers_leg_is_offered_both_laws() {
+    let mut caller = us(1);
+    let offer = body("0 101", &["rtpmap:101 telephone-event/8000"]);
+    caller.make_answer(&parse(&offer), &Terms::standard()).unwrap();
+    let mut leg = us(2);
+    leg.make_offer(&Terms::for_leg(CallerMedia::Answered(&caller), true).unwrap());
+    leg.accept_answer(body("8 101", &["rtpmap:101 telephone-event/8000"]).as_bytes()).unwrap();
+    let (there, back) = (PayloadMap::between(&caller, &leg), PayloadMap::between(&leg, &caller));
+    assert_eq!((there.apply(0), back.apply(8), there.apply(101)), (8, 0, 101));
+    // One that was not answered yet is offered no more than it said.
+    let terms = Terms::for_leg(CallerMedia::Offered(&parse(&offer)), true).unwrap();
+    assert_eq!(terms.codecs.iter().map(|c| c.payload).collect::<Vec<_>>(), [0, 101]);
+}
+
 /// RFC 3264 §6: as many media lines as offered, the refused ones with port 0; codecs in the offer's order with its
 /// payload numbers.
 #[test]
