@@ -19,8 +19,8 @@ struct Watched {
     missed: u8,
     /// Whether it ever answered one.
     answered: bool,
-    /// An OPTIONS is under way.
-    asking: bool,
+    /// When the OPTIONS that is under way left.
+    asking: Option<Instant>,
 }
 
 /// What to do with a flow now.
@@ -55,7 +55,7 @@ impl KeepAlive {
                 false
             }
             std::collections::hash_map::Entry::Vacant(entry) => {
-                entry.insert(Watched { seen: now, missed: 0, answered: false, asking: false });
+                entry.insert(Watched { seen: now, missed: 0, answered: false, asking: None });
                 true
             }
         }
@@ -85,30 +85,36 @@ impl KeepAlive {
             watched.missed = 0;
             return Step::Wait(due);
         }
-        if watched.asking {
+        if watched.asking.is_some() {
             return Step::Wait(now + SILENCE);
         }
-        watched.asking = true;
+        watched.asking = Some(now);
         Step::Ask
     }
 
     /// The OPTIONS over this flow was answered, or (Timer F) was not.
     pub fn asked(&mut self, now: Instant, flow: &Flow, answered: bool) -> Step {
         let Some(watched) = self.flows.get_mut(flow) else { return Step::Forget };
-        watched.asking = false;
+        let since = watched.asking.take();
         if answered {
             watched.seen = now;
             watched.missed = 0;
             watched.answered = true;
             return Step::Wait(now + SILENCE);
         }
-        if watched.seen + SILENCE > now {
+        // Something else came over it meanwhile: it is not dead.
+        if since.is_none_or(|since| watched.seen > since) {
             watched.missed = 0;
-            return Step::Wait(watched.seen + SILENCE);
+            let due = watched.seen + SILENCE;
+            if due > now {
+                return Step::Wait(due);
+            }
+            watched.asking = Some(now);
+            return Step::Ask;
         }
         watched.missed = watched.missed.saturating_add(1);
         if watched.missed < MISSES {
-            watched.asking = true;
+            watched.asking = Some(now);
             Step::Ask
         } else if watched.answered {
             self.flows.remove(flow);
@@ -154,6 +160,29 @@ mod tests {
             assert_eq!(alive.asked(at, &flow(), false), step);
         }
         assert_eq!(alive.len(), 0);
+    }
+
+    /// DESIGN "SIP choices": three in a row: whatever comes over the flow begins the count anew, also while an OPTIONS is
+    /// under way.
+    #[test]
+    fn a_flow_that_is_heard_is_not_ended() {
+        let start = Instant::now();
+        let mut alive = KeepAlive::default();
+        alive.watch(start, flow());
+        let mut at = start + SILENCE;
+        assert_eq!(alive.due(at, &flow()), Step::Ask);
+        assert_eq!(alive.asked(at, &flow(), true), Step::Wait(at + SILENCE));
+        at += SILENCE;
+        assert_eq!(alive.due(at, &flow()), Step::Ask);
+        for _ in 0..2 {
+            at += Duration::from_secs(32);
+            assert_eq!(alive.asked(at, &flow(), false), Step::Ask);
+        }
+        assert!(alive.touch(at + Duration::from_secs(2), &flow()));
+        for step in [Step::Ask, Step::Ask, Step::Ask, Step::End] {
+            at += Duration::from_secs(32);
+            assert_eq!(alive.asked(at, &flow(), false), step);
+        }
     }
 
     /// DESIGN "SIP choices": a flow that never answered one lives to its bindings' expiry.

@@ -58,17 +58,29 @@ impl<P: Ports> Agent<P> {
         self.core.count("registrations_refused_total", "");
     }
 
-    /// The bindings are written: the table has them, and the 200 says so.
-    pub(super) fn registered(&mut self, request: Request, changes: Vec<Change>, reply: &Reply) {
+    /// The bindings are written: the table has them, and the 200 says so. `after_writing`: the AOR, where time has passed since the
+    /// decision.
+    pub(super) fn registered(
+        &mut self,
+        request: Request,
+        changes: Vec<Change>,
+        reply: Reply,
+        after_writing: Option<&str>,
+    ) {
         for change in changes {
             if let Change::Put { record, .. } = &change {
                 self.watch(record.flow);
             }
             self.core.bindings.apply(change);
         }
+        // Others may have expired meanwhile.
+        let contacts = match after_writing {
+            Some(aor) => registrar::contacts(&self.core.bindings, aor, self.core.now.unix_ms / 1000),
+            None => reply.contacts,
+        };
         let tag = self.core.txns.local_tag(request.key);
         let mut builder = self.core.response(&request, 200, Some(&tag));
-        for contact in &reply.contacts {
+        for contact in &contacts {
             builder.push(HeaderName::Contact, contact);
         }
         for path in &reply.path {

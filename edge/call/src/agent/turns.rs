@@ -89,7 +89,7 @@ impl<P: Ports> Agent<P> {
         let bindings: Vec<BindingWrite> = changes.iter().filter_map(Change::write).collect();
         if bindings.is_empty() {
             self.core.timers.clear(&mut waiting.timer);
-            self.registered(waiting.request, changes, &reply);
+            self.registered(waiting.request, changes, reply, None);
             return None;
         }
         let waiting = Box::new(self.patiently(aor, waiting));
@@ -112,7 +112,7 @@ impl<P: Ports> Agent<P> {
                 self.core.timers.clear(&mut waiting.timer);
                 // Over a connection that has ended nobody can be reached.
                 if result.is_ok() && self.core.is_open(waiting.request.flow) {
-                    self.registered(waiting.request, changes, &reply);
+                    self.registered(waiting.request, changes, reply, Some(aor));
                     return self.next_turn(aor);
                 }
                 self.register_failed(&waiting.request);

@@ -13,5 +13,5 @@ mod table;
 mod tests;
 
 pub use record::{BindingRecord, BindingWrite};
-pub use rules::{Change, Limits, MAX_CONTACTS, Outcome, Refusal, Reply, SLACK, register};
+pub use rules::{Change, Limits, MAX_CONTACTS, Outcome, Refusal, Reply, SLACK, contacts, register};
 pub use table::{Binding, Bindings, Due};

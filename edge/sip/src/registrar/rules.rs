@@ -242,6 +242,15 @@ pub fn register(
     Ok(Outcome { changes, reply: Reply { contacts, path, require_outbound } })
 }
 
+/// Values of Contact headers for a 200 whose changes took a while to be made: every binding that the AOR has at `now`
+/// (Unix seconds), with what is left of its time.
+pub fn contacts(bindings: &Bindings, aor: &str, now: u64) -> Vec<String> {
+    let value = |binding: Binding<'_>| {
+        contact_value(binding.contact(), binding.contact_params(), binding.deadline().saturating_sub(now))
+    };
+    bindings.of(aor, now).map(value).collect()
+}
+
 impl Change {
     /// The key of its binding.
     pub fn key(&self) -> &str {

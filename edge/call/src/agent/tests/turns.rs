@@ -209,3 +209,23 @@ fn an_expiry_does_not_undo_a_refresh() {
     net.take_code(&device.phone, 200);
     assert_eq!((contacts(&net).len(), net.bound.len()), (1, 1), "{:?}", net.bound);
 }
+
+/// RFC 3261 §10.3 step 8: the 200 names what is bound when it is sent, with the time that is left.
+#[test]
+fn the_200_names_what_is_bound_then() {
+    let mut net = Net::new();
+    let (mut one, mut two) = (Device::new(&mut net, 0), Device::new(&mut net, 1));
+    one.register(&mut net, "Expires: 60\r\n");
+    net.take_code(&one.phone, 200);
+    net.advance(Duration::from_secs(59));
+    net.sent.clear();
+    two.ask(&mut net);
+    net.bound.clear();
+    net.binding_writes = Some(None);
+    two.register(&mut net, "Expires: 60\r\n");
+    net.advance(Duration::from_millis(1500));
+    answer(&mut net, 0, Ok(()));
+    let ok = net.take_code(&two.phone, 200);
+    let named: Vec<_> = ok.fields_of(HeaderName::Contact).map(|field| field.text().into_owned()).collect();
+    assert_eq!(named, [format!("<sip:bob@{}>;expires=59", two.phone.address)]);
+}
