@@ -7,14 +7,20 @@
 //!
 //! [`outside::Outside`] is where a crash run (package `ringfork-crashes`) puts a store and kills the edge.
 //!
+//! In a quarter of the runs the phones register themselves ([`registering`], [`device`]): challenged, refreshed,
+//! removed, expired, moved, refused, over a store that is late or fails.
+//!
 //! The phones read and write SIP by [`text`], not by the code under test: they are a second opinion on the wire.
 //! The same seed always plays the same run.
 
 pub mod callee;
 pub mod caller;
+pub mod device;
 pub mod dice;
 pub mod outside;
 pub mod plan;
+pub mod proof;
+pub mod registering;
 pub mod session;
 pub mod text;
 pub mod watch;

@@ -5,6 +5,7 @@ use ringfork_rcml::program::{
 };
 
 use crate::dice::Dice;
+use crate::registering::Registering;
 
 /// What a leg in screening is told, and nobody else.
 pub const PRIVATE: &str = "private";
@@ -36,6 +37,8 @@ pub struct Plan {
     pub store_delay: u64,
     /// Probability that the hand-over of an event fails.
     pub handover_fails: f64,
+    /// The phones register themselves, so; `None`: they are registered from the start.
+    pub registering: Option<Registering>,
 }
 
 /// A document.
@@ -182,6 +185,7 @@ impl Plan {
             store_fails: dice.pick(&[0.0, 0.0, 0.0, 0.3]),
             store_delay: dice.pick(&[0, 5, 50, 5000]),
             handover_fails: dice.pick(&[0.0, 0.0, 0.2]),
+            registering: None,
         }
     }
 

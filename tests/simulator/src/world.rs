@@ -22,11 +22,15 @@ use ringfork_sip::flow::Flow;
 
 use crate::callee::Callee;
 use crate::caller::{Caller, Stage};
+use crate::device::Device;
 use crate::dice::Dice;
 use crate::outside::{Fate, Moment, Nobody, Outside};
 use crate::plan::Plan;
+use crate::proof::{password, secret};
+use crate::registering::{Registering, Task, What};
 use crate::session::{Doing, Timer};
 use crate::text::Text;
+use crate::watch::registry::Rules;
 use crate::watch::{Setup, Watch};
 
 /// What a run showed.
@@ -86,11 +90,12 @@ enum Happening {
     Played { media: MediaId, play: PlayId, result: Result<(), PlayError> },
     Recorded { recording: RecordingSid, end: RecordingEnd },
     Stored { write: Box<Write>, token: Token, fails: bool },
-    Bound { bindings: Vec<BindingWrite>, token: Token },
+    Bound { bindings: Vec<BindingWrite>, token: Token, fails: bool },
     Delivered { event: Arc<Event>, token: Token, accepted: bool },
     Silence(IpAddr),
     Start(usize),
     Tell(Box<dyn Fn() -> Input>),
+    Task { device: usize, what: What },
     Unregister,
 }
 
@@ -99,6 +104,7 @@ enum Happening {
 enum Who {
     Caller(usize),
     Phone(usize),
+    Device(usize),
 }
 
 struct World<'a> {
@@ -113,6 +119,12 @@ struct World<'a> {
     plan: Plan,
     phones: Vec<Callee>,
     callers: Vec<Caller>,
+    devices: Vec<Device>,
+    /// Connections of phones that are up, and those that have ended.
+    streams: HashMap<SocketAddr, u64>,
+    ended_streams: HashSet<SocketAddr>,
+    /// When the last write of bindings that is under way will be done: the store does them in order.
+    bound_until: Duration,
     edge: SocketAddr,
     watch: Watch,
     peers: HashMap<MediaId, IpAddr>,
@@ -143,7 +155,12 @@ pub struct Life<'a> {
 /// Plays the run of this seed. `tell`: keep its story.
 pub fn run(seed: u64, tell: bool) -> Report {
     let mut dice = Dice::new(seed);
-    let plan = Plan::draw(&mut dice);
+    let mut plan = Plan::draw(&mut dice);
+    // In a quarter of the runs the phones register themselves; the others are what they would be without these.
+    let mut own = Dice::new(!seed);
+    if own.chance(0.25) {
+        plan.registering = Some(Registering::draw(&mut own, &mut plan));
+    }
     live(Life { plan, dice, bindings: None, begins_unix_ms: EPOCH_MS, outside: &mut Nobody, tell })
 }
 
@@ -197,12 +214,23 @@ impl<'a> World<'a> {
     fn new(life: Life<'a>) -> World<'a> {
         let Life { plan, mut dice, bindings, begins_unix_ms, outside, tell } = life;
         let edge = edge_address();
-        let bindings = bindings.unwrap_or_else(|| registrations(&plan));
+        let bindings = bindings.unwrap_or_else(|| match &plan.registering {
+            Some(_) => Vec::new(),
+            None => registrations(&plan),
+        });
         let mut phones = Vec::new();
         for (client, devices) in plan.clients.iter().enumerate() {
             for (device, callee) in devices.iter().enumerate() {
                 phones.push(Callee::new(phone_address(client, device), callee.clone()));
             }
+        }
+        let mut devices = Vec::new();
+        for device in plan.registering.iter().flat_map(|registering| &registering.devices) {
+            let address = phone_address(device.client, device.device);
+            let elsewhere = phone_address(100 + device.client, device.device);
+            let callee = plan.clients.get(device.client).and_then(|phones| phones.get(device.device));
+            phones.extend(callee.map(|callee| Callee::new(elsewhere, callee.clone())));
+            devices.push(Device::new(address, elsewhere, device.clone()));
         }
         let mut trunk = HashSet::new();
         for (index, target) in plan.trunk.iter().enumerate() {
@@ -212,6 +240,9 @@ impl<'a> World<'a> {
         }
         let mut config = AgentConfig::new("ringfork.local", format!("AC{}", "0".repeat(32)), [7; 32]);
         config.listeners = vec![Listener { address: edge, transport: Transport::Udp }];
+        if plan.registering.is_some() {
+            config.listeners.push(Listener { address: edge, transport: Transport::Tcp });
+        }
         config.local_addresses = vec![edge.ip()];
         config.peers.extend("10.0.1.0/24".parse::<ipnet::IpNet>());
         config.trunk = Some(Trunk {
@@ -247,6 +278,9 @@ impl<'a> World<'a> {
             screens: screens.collect(),
             speaks: (0..callers.len()).filter(|call| plan.speaks(*call)).collect(),
             slow_store: plan.store_fails > 0.0 || plan.store_delay > 1000,
+            registering: plan.registering.as_ref().map(|registering| {
+                (Rules { store_fails: registering.fails > 0.0 || registering.delay > 100 }, plan.clients.len())
+            }),
         });
         World {
             agent,
@@ -260,6 +294,10 @@ impl<'a> World<'a> {
             plan,
             phones,
             callers,
+            devices,
+            streams: HashMap::new(),
+            ended_streams: HashSet::new(),
+            bound_until: Duration::ZERO,
             edge,
             watch,
             peers: HashMap::new(),
@@ -289,8 +327,11 @@ impl<'a> World<'a> {
         self.queue.push(Reverse((self.now + delay, self.order, id)));
     }
 
-    /// Puts a datagram on the network, which may lose or double it.
-    fn travel(&mut self, make: impl Fn(Bytes) -> Happening, bytes: Bytes) {
+    /// Puts a datagram on the network, which may lose or double it; what a connection carries comes in order.
+    fn travel(&mut self, phone: SocketAddr, make: impl Fn(Bytes) -> Happening, bytes: Bytes) {
+        if self.streams.contains_key(&phone) {
+            return self.after(Duration::from_millis(1), make(bytes));
+        }
         let copies = if self.dice.chance(self.plan.loss) {
             0
         } else if self.dice.chance(self.plan.duplicate) {
@@ -349,6 +390,17 @@ impl<'a> World<'a> {
             self.after(Duration::from_millis(at), Happening::Tell(Box::new(|| Input::Lease { held: false })));
             self.after(Duration::from_millis(at + 10_000), Happening::Tell(Box::new(|| Input::Lease { held: true })));
         }
+        if let Some(registering) = self.plan.registering.clone() {
+            for (device, plan) in registering.devices.into_iter().enumerate() {
+                for Task { at, what } in plan.tasks {
+                    self.after(Duration::from_millis(at), Happening::Task { device, what });
+                }
+            }
+            if let Some((client, at)) = registering.deleted {
+                let deleted = move || Input::ClientChanged { login: format!("c{client}"), deleted: true };
+                self.after(Duration::from_millis(at), Happening::Tell(Box::new(deleted)));
+            }
+        }
         let mut quiet_since: Option<Duration> = None;
         let mut unregistered = false;
         loop {
@@ -386,7 +438,8 @@ impl<'a> World<'a> {
             }
             // Once nothing is up, the devices are taken away (they are kept alive for ever otherwise), and what still
             // lingers must end by itself.
-            let waiting = self.callers.iter().any(|caller| caller.stage == Stage::Calling && !caller.vanished);
+            let waiting = self.callers.iter().any(|caller| caller.stage == Stage::Calling && !caller.vanished)
+                || self.devices.iter().any(|device| !device.is_done());
             if self.agent.gauges().calls == 0 && !waiting {
                 let since = *quiet_since.get_or_insert(self.now);
                 if !unregistered && self.now > since + Duration::from_secs(70) {
@@ -420,12 +473,23 @@ impl<'a> World<'a> {
                 self.carry_out(Who::Caller(index), self.callers[index].address, doing);
             }
             Happening::Tell(make) => self.input(make())?,
+            Happening::ToAgent { from, .. } if self.ended_streams.contains(&from) => {}
+            Happening::Task { device, what } => self.task(device, what)?,
             Happening::ToAgent { from, bytes } => {
                 self.watch.heard(from, &bytes, self.now, self.moment().unix_ms);
                 self.tell(|| format!("{from} -> edge  {}", summary(&bytes)));
-                self.input(Input::Packet { flow: Flow::Udp { local: self.edge, remote: from }, payload: bytes })?;
+                let flow = match self.streams.get(&from) {
+                    Some(connection) => Flow::Tcp { connection: *connection, local: self.edge, remote: from },
+                    None => Flow::Udp { local: self.edge, remote: from },
+                };
+                self.input(Input::Packet { flow, payload: bytes })?;
             }
+            Happening::ToPhone { to, .. } if self.ended_streams.contains(&to) => {}
             Happening::ToPhone { to, bytes } => {
+                if let Some((who, doing)) = self.device_hears(to, &bytes) {
+                    self.carry_out(who, to, doing);
+                    return Ok(());
+                }
                 let (who, doing) = if let Some(index) = self.callers.iter().position(|caller| caller.address == to) {
                     (Who::Caller(index), self.callers[index].receive(&bytes)?)
                 } else {
@@ -439,6 +503,7 @@ impl<'a> World<'a> {
                 let (address, doing) = match who {
                     Who::Caller(index) => (self.callers[index].address, self.callers[index].wake(timer)),
                     Who::Phone(index) => (self.phones[index].address, self.phones[index].wake(timer)),
+                    Who::Device(index) => (self.devices[index].address, self.devices[index].wake(timer)),
                 };
                 if vanishes {
                     self.tell(|| format!("{address} vanishes"));
@@ -469,9 +534,12 @@ impl<'a> World<'a> {
                 let result = if fails { Err(StoreError::Unavailable) } else { Ok(()) };
                 self.input(Input::Written { token, result })?;
             }
-            Happening::Bound { bindings, token } => {
-                self.show(Moment::Bound(&bindings))?;
-                self.input(Input::Written { token, result: Ok(()) })?;
+            Happening::Bound { bindings, token, fails } => {
+                if !fails {
+                    self.show(Moment::Bound(&bindings))?;
+                }
+                let result = if fails { Err(StoreError::Unavailable) } else { Ok(()) };
+                self.input(Input::Written { token, result })?;
             }
             Happening::Delivered { event, token, accepted } => {
                 self.show(Moment::Delivered { event: &event, accepted })?;
@@ -497,9 +565,58 @@ impl<'a> World<'a> {
         Ok(())
     }
 
+    /// What a device, rather than the phone at its address, has to say to this.
+    fn device_hears(&mut self, to: SocketAddr, bytes: &[u8]) -> Option<(Who, Doing)> {
+        let here = |device: &Device| device.address == to || device.elsewhere == to;
+        let index = self.devices.iter().position(here)?;
+        let text = Text::read(bytes)?;
+        let device = &mut self.devices[index];
+        match (text.method(), text.cseq().1) {
+            (None, "REGISTER") => Some((Who::Device(index), device.receive(&text))),
+            (Some("OPTIONS"), _) if self.now > Duration::from_millis(device.plan.lively_until) => {
+                Some((Who::Device(index), Doing::default()))
+            }
+            _ => None,
+        }
+    }
+
+    /// The time of a device's task has come.
+    fn task(&mut self, index: usize, what: What) -> Result<(), String> {
+        self.tell(|| format!("device {index}: {what:?}"));
+        let device = &mut self.devices[index];
+        let (address, stream) = (device.address, device.plan.stream);
+        let closes = matches!(what, What::Close) && self.ended_streams.is_empty();
+        if stream && !closes && matches!(what, What::Close | What::Move) {
+            device.left -= 1;
+            return Ok(());
+        }
+        let moves = matches!(what, What::Move);
+        let doing = device.begin(what);
+        if moves && self.agent.gauges().legs > 0 {
+            self.watch.reached.insert("a phone moves while a call rings");
+        }
+        if closes && let Some(connection) = self.streams.remove(&address) {
+            let device = &mut self.devices[index];
+            device.cut_off();
+            std::mem::swap(&mut device.address, &mut device.elsewhere);
+            self.ended_streams.insert(address);
+            self.watch.reached.insert("a phone's connection ends");
+            self.watch.closed(address, self.now);
+            self.input(Input::FlowClosed { connection })?;
+        }
+        let device = &self.devices[index];
+        let from = device.address;
+        if stream && !doing.sends.is_empty() {
+            let next = 1 + self.order;
+            self.streams.entry(from).or_insert(next);
+        }
+        self.carry_out(Who::Device(index), from, doing);
+        Ok(())
+    }
+
     fn carry_out(&mut self, who: Who, from: SocketAddr, doing: Doing) {
         for bytes in doing.sends {
-            self.travel(|bytes| Happening::ToAgent { from, bytes }, bytes.into());
+            self.travel(from, |bytes| Happening::ToAgent { from, bytes }, bytes.into());
         }
         for (delay, timer) in doing.timers {
             self.after(Duration::from_millis(delay), Happening::Wake { who, timer });
@@ -511,7 +628,7 @@ impl<'a> World<'a> {
             return Ok(());
         }
         let now = self.moment();
-        self.watch.told(&input);
+        self.watch.told(&input, self.now);
         self.agent.handle(now, input);
         while let Some(action) = self.agent.poll_action() {
             self.show(Moment::Asked(&action))?;
@@ -521,7 +638,7 @@ impl<'a> World<'a> {
             self.watch.said(&action, self.now, now.unix_ms)?;
             self.act(action);
         }
-        self.watch.settled()
+        self.watch.settled(self.now, now.unix_ms)
     }
 
     fn act(&mut self, action: Action) {
@@ -529,7 +646,7 @@ impl<'a> World<'a> {
             Action::Transmit(transmit) => {
                 let to = transmit.flow.remote();
                 self.tell(|| format!("edge -> {to}  {}", summary(&transmit.payload)));
-                self.travel(|bytes| Happening::ToPhone { to, bytes }, transmit.payload);
+                self.travel(to, |bytes| Happening::ToPhone { to, bytes }, transmit.payload);
             }
             Action::Connect { connection, .. } => {
                 self.answer(1, Input::FlowClosed { connection });
@@ -545,9 +662,9 @@ impl<'a> World<'a> {
             Action::LookupClient { token, login } => {
                 let known = login.strip_prefix('c').and_then(|number| number.parse::<usize>().ok());
                 let entry = known.filter(|client| *client < self.plan.clients.len()).map(|_| ClientEntry {
+                    ha1_md5: secret(false, &login, &password(&login)),
+                    ha1_sha256: secret(true, &login, &password(&login)),
                     login,
-                    ha1_md5: "0".repeat(32),
-                    ha1_sha256: "0".repeat(64),
                     voice: None,
                     enabled: true,
                 });
@@ -565,7 +682,19 @@ impl<'a> World<'a> {
                 self.answer(2, Input::Number { token, result: Ok(entry) });
             }
             Action::WriteBindings { token, bindings } => {
-                self.after(Duration::from_millis(2), Happening::Bound { bindings, token });
+                let (fails, most) = self
+                    .plan
+                    .registering
+                    .as_ref()
+                    .map_or((0.0, 0), |registering| (registering.fails, registering.delay));
+                // Two milliseconds where nothing is planned.
+                let (delay, fails) = match self.plan.registering {
+                    Some(_) => (self.dice.between(0, most), self.dice.chance(fails)),
+                    None => (2, false),
+                };
+                self.bound_until = self.bound_until.max(self.now + Duration::from_millis(delay));
+                let delay = self.bound_until - self.now;
+                self.after(delay, Happening::Bound { bindings, token, fails });
             }
             Action::WriteCall { token, write } => {
                 self.tell(|| format!("write {write:?}"));

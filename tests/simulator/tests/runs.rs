@@ -10,7 +10,25 @@ const SEEDS: u64 = 2000;
 
 /// What the runs of these seeds must come to, each at least once: where one is not reached any more, what is promised
 /// of it is not tested any more.
-const SITUATIONS: [&str; 54] = [
+const SITUATIONS: [&str; 72] = [
+    "a REGISTER has a wrong password",
+    "a REGISTER is accepted",
+    "a REGISTER is challenged",
+    "a REGISTER is out of order",
+    "a binding cannot be written",
+    "a client is rung at one binding",
+    "a client is rung at several bindings",
+    "a deleted client registers",
+    "a device is silent",
+    "a nonce is stale",
+    "a phone moves while a call rings",
+    "a phone's connection ends",
+    "all bindings are removed",
+    "an eleventh binding is refused",
+    "an expiry is too brief",
+    "bindings are fetched",
+    "nobody of a client is registered",
+    "the connection of a ringing phone ends",
     "a 200 after another leg was accepted",
     "a 200 crosses a CANCEL",
     "a 200 is repeated",

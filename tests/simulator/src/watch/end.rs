@@ -1,14 +1,19 @@
 //! What must hold whenever the core has done its work, and what must be left at the end of a run: nothing.
 
 use std::collections::HashSet;
+use std::time::Duration;
 
 use ringfork_call::control::EventKind;
 
-use super::{Fault, Leg, Watch};
+use super::{Fault, Leg, Watch, WireLeg};
 
 impl Watch {
     /// The core has done what it wanted to do about an input.
-    pub fn settled(&self) -> Result<(), Fault> {
+    pub fn settled(&mut self, at: Duration, unix_ms: u64) -> Result<(), Fault> {
+        if let Some(registry) = &mut self.registry {
+            registry.settled(at, unix_ms)?;
+            self.reached.extend(registry.reached.drain(..));
+        }
         if self.calls.iter().any(|call| call.cancelled_first && call.proceeding && call.last.is_none()) {
             return Err("a CANCEL came before our final response and got no 487 (RCML 1.5)".into());
         }
@@ -45,13 +50,17 @@ impl Watch {
             if leg.successes_heard > 0 && !leg.bye {
                 return Err(format!("{call_id}: answered and never released (RCML 1.2)"));
             }
-            if leg.final_heard.is_none() && leg.provisional_heard && !leg.cancelled {
+            let closed =
+                |leg: &WireLeg| self.registry.as_ref().zip(leg.to).is_some_and(|(registry, to)| registry.is_closed(to));
+            if leg.final_heard.is_none() && leg.provisional_heard && !leg.cancelled && !closed(leg) {
                 return Err(format!("{call_id}: it may ring for ever: no CANCEL, no final response"));
             }
         }
         let rung = self.legs.values().filter(|leg| leg.ended.is_some()).count();
         let trunk = |leg: &Leg| leg.plan.as_ref().is_some_and(|plan| !plan.to.starts_with("client:"));
-        if rung != self.wire.len() && !self.legs.values().any(trunk) {
+        // A binding may go between its leg's naming and its INVITE: it is not rung then.
+        let registering = self.registry.is_some();
+        if rung != self.wire.len() && !registering && !self.legs.values().any(trunk) {
             return Err(format!("{} INVITEs, {rung} legs ended (RCML 1.4)", self.wire.len()));
         }
         for wire in self.wire.values() {

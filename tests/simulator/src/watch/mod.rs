@@ -1,10 +1,11 @@
 //! What must hold in every run, checked after each step: the promises of RCML.md 1.2-1.5 and of RFC 3261, as far as
 //! they can be seen from outside the core. Here is what is known of a run; [`wire`] reads the packets, [`record`] the
-//! writes, events and documents, [`ports`] the media sessions, and [`end`] looks at what is left at the end.
+//! writes, events and documents, [`ports`] the media sessions, [`registry`] follows who is registered where, and [`end`] looks at what is left at the end.
 
 mod end;
 mod ports;
 mod record;
+pub mod registry;
 mod wire;
 
 use std::collections::{BTreeSet, HashMap, HashSet};
@@ -16,6 +17,8 @@ use ringfork_call::control::{CallSid, CallStatus, EventKind, LegPlan};
 use ringfork_rcml::evaluation::{Outcome, Purpose, Response};
 use ringfork_rcml::program::Step;
 
+use self::registry::{Registry, Rules};
+
 /// A fault found: what was promised and what was seen.
 pub type Fault = String;
 
@@ -23,6 +26,7 @@ pub type Fault = String;
 #[derive(Debug, Default)]
 struct WireLeg {
     call: usize,
+    to: Option<SocketAddr>,
     branch: String,
     cseq: u32,
     dial: usize,
@@ -70,6 +74,8 @@ struct Leg {
     may_decline: bool,
     /// An action was asked with what it keyed in.
     keyed: bool,
+    /// Of its noun not every binding is still there: which one it rings, if any, cannot be seen.
+    unsure: bool,
 }
 
 /// One caller and its call.
@@ -97,6 +103,10 @@ struct CallSeen {
     gone: Option<Duration>,
     /// The Dial action that the call waits for.
     action: Option<Token>,
+    /// The last Dial whose result its action got.
+    reported: Option<usize>,
+    /// When it got its newest document.
+    document: Duration,
 }
 
 /// What is known before a run.
@@ -115,6 +125,8 @@ pub struct Setup {
     /// The store may be slower than the two seconds that a call waits for it: what is written can come after what it
     /// names (DESIGN "The split").
     pub slow_store: bool,
+    /// Phones register over the wire, by these rules; how many clients there are.
+    pub registering: Option<(Rules, usize)>,
 }
 
 /// Everything seen so far of one run.
@@ -143,13 +155,16 @@ pub struct Watch {
     refused: HashMap<String, u32>,
     draining: bool,
     no_lease: bool,
+    /// Who is registered where, in runs in which phones register themselves.
+    registry: Option<Registry>,
 }
 
 impl Watch {
     /// A run with this setup.
     pub fn new(setup: Setup) -> Watch {
         let calls = setup.callers.iter().map(|caller| CallSeen { address: Some(*caller), ..CallSeen::default() });
-        Watch { calls: calls.collect(), setup, ..Watch::default() }
+        let registry = setup.registering.as_ref().map(|(rules, _)| Registry::new(rules.clone()));
+        Watch { calls: calls.collect(), setup, registry, ..Watch::default() }
     }
 
     /// Two media sessions that are joined now, and any that is open.
@@ -195,13 +210,17 @@ impl Watch {
     }
 
     /// The core is told this.
-    pub fn told(&mut self, input: &Input) {
+    pub fn told(&mut self, input: &Input, at: Duration) {
         match input {
             Input::Evaluated { token, result } => {
                 for call in &mut self.calls {
                     call.action.take_if(|awaited| awaited == token);
                 }
                 let Some(sid) = self.asked.remove(token) else { return };
+                let own = |call: &&mut CallSeen| call.parent.is_some_and(|parent| parent.to_string() == sid);
+                if let Some(call) = self.calls.iter_mut().find(own) {
+                    call.document = at;
+                }
                 let declines = match result {
                     Ok(response) => match &response.outcome {
                         Outcome::Program(program) => program.steps.iter().any(|step| matches!(step, Step::Hangup)),
@@ -226,9 +245,21 @@ impl Watch {
                 self.recordings.remove(recording);
                 self.reached.insert("a recording ends");
             }
+            Input::ClientChanged { login, deleted: true } => {
+                if let Some(registry) = &mut self.registry {
+                    registry.deleted(login, at);
+                }
+            }
             Input::Drain => self.draining = true,
             Input::Lease { held } => self.no_lease = !held,
             _ => {}
+        }
+    }
+
+    /// A connection ended.
+    pub fn closed(&mut self, address: SocketAddr, at: Duration) {
+        if let Some(registry) = &mut self.registry {
+            registry.closed(address, at);
         }
     }
 
@@ -242,7 +273,8 @@ impl Watch {
         match action {
             Action::Transmit(transmit) => self.transmitted(transmit.flow.remote(), &transmit.payload, at, unix_ms),
             Action::Deliver { event, .. } => self.event(event, unix_ms),
-            Action::WriteCall { write, .. } => self.written(write),
+            Action::WriteCall { write, .. } => self.written(write, at, unix_ms),
+            Action::Notify { notice } => self.noted(notice, at, unix_ms),
             Action::Media(media) => self.media(media),
             Action::Evaluate { token, request } => self.evaluates(*token, request),
             _ => Ok(()),

@@ -1,8 +1,10 @@
 //! What the core has written down, tells the customer and asks of the documents: RCML.md 1.4, 1.5 and DESIGN "The
 //! split".
 
+use std::time::Duration;
+
 use ringfork_call::action::Token;
-use ringfork_call::control::{CallStatus, Event, EventKind, Write};
+use ringfork_call::control::{CallStatus, Event, EventKind, Notice, Write};
 use ringfork_rcml::evaluation::Request;
 
 use super::{CallSeen, Fault, Watch};
@@ -35,6 +37,10 @@ impl Watch {
             call.action = Some(token);
         }
         if self.setup.slow_store {
+            return Ok(());
+        }
+        // A Dial whose clients are all not registered has no legs to be known by.
+        if call.reported.replace(dial) == Some(dial) && self.registry.is_some() && status == "failed" {
             return Ok(());
         }
         let legs: Vec<_> = self.legs.values().filter(|leg| (leg.call, leg.dial) == (index, dial)).collect();
@@ -133,7 +139,7 @@ impl Watch {
         Ok(())
     }
 
-    pub(super) fn written(&mut self, write: &Write) -> Result<(), Fault> {
+    pub(super) fn written(&mut self, write: &Write, at: Duration, unix_ms: u64) -> Result<(), Fault> {
         match write {
             Write::PutParent { call, .. } => {
                 let index = usize::from(call.to.ends_with('1'));
@@ -154,6 +160,14 @@ impl Watch {
                     if leg.plan.replace(plan.clone()).is_some() {
                         return Err(format!("{} is named by two Dials", plan.leg));
                     }
+                }
+                // Where the store is slow, legs are named after they are rung.
+                if let (Some(registry), Some((_, clients)), false) =
+                    (&mut self.registry, &self.setup.registering, self.setup.slow_store)
+                {
+                    let legs_of = |noun: usize| legs.iter().filter(|plan| usize::from(plan.noun) == noun).count();
+                    let nouns = (0..*clients).map(|noun| (noun, (format!("c{noun}"), legs_of(noun)))).collect();
+                    registry.dials((call, dial), &nouns, (self.calls[call].document, at), unix_ms)?;
                 }
             }
             Write::Accept { parent, leg, .. } => {
@@ -185,8 +199,13 @@ impl Watch {
                 }
                 let entry = self.legs.get_mut(leg).ok_or_else(|| format!("{leg} was never named"))?;
                 if let Some(ended) = ended_unix_ms {
-                    let allowed = entry.allowed_ends(*ended);
-                    if !self.setup.slow_store && !allowed.contains(status) {
+                    let mut allowed = entry.allowed_ends(*ended);
+                    let to = entry.wire.as_ref().and_then(|call_id| self.wire.get(call_id)).and_then(|wire| wire.to);
+                    if self.registry.as_ref().zip(to).is_some_and(|(registry, to)| registry.is_closed(to)) {
+                        self.reached.insert("the connection of a ringing phone ends");
+                        allowed.push(CallStatus::Failed);
+                    }
+                    if !self.setup.slow_store && !entry.unsure && !allowed.contains(status) {
                         return Err(format!("{leg} ended {status:?}, but the wire says {allowed:?} (RCML 1.4)"));
                     }
                     if entry.ended.is_some_and(|ended| ended != *status) {
@@ -202,6 +221,16 @@ impl Watch {
             _ => {}
         }
         Ok(())
+    }
+
+    /// A warning is left on a call: that somebody is not registered must be so.
+    pub(super) fn noted(&mut self, notice: &Notice, at: Duration, unix_ms: u64) -> Result<(), Fault> {
+        let Some(registry) = &mut self.registry else { return Ok(()) };
+        let named = notice.notice.message.split_once("client \"").and_then(|(_, rest)| rest.split_once('"'));
+        match named {
+            Some((client, _)) => registry.is_absent(client, at, unix_ms),
+            None => Ok(()),
+        }
     }
 
     /// A write was done by the store.

@@ -5,13 +5,16 @@ use std::time::Duration;
 
 use ringfork_call::control::CallStatus;
 
-use super::{Fault, Said, Watch, WireLeg};
+use super::{Fault, Leg, Said, Watch, WireLeg};
 use crate::text::Text;
 
 impl Watch {
     /// The core is about to be given this datagram.
     pub fn heard(&mut self, from: SocketAddr, bytes: &[u8], at: Duration, unix_ms: u64) {
         let Some(text) = Text::read(bytes) else { return };
+        if let Some(registry) = &mut self.registry {
+            registry.heard(from, &text, at, unix_ms);
+        }
         let method = text.method().unwrap_or_default();
         let in_dialog = text.get("To").and_then(Text::tag).is_some();
         if text.status() == Some(491) {
@@ -139,6 +142,9 @@ impl Watch {
         if !self.setup.phones.contains(&to) {
             return Err(format!("sent to {to}, where nobody is registered: {}", text.start));
         }
+        if let Some(registry) = self.registry.as_mut().filter(|_| !self.setup.trunk.contains(&to)) {
+            registry.sent(to, &text, at, unix_ms)?;
+        }
         let call_id = text.call_id().to_owned();
         if text.method() == Some("INVITE") && !in_dialog {
             return self.invited(to, &text, at, unix_ms);
@@ -259,6 +265,17 @@ impl Watch {
             return Err(format!("INVITE {call_id} before its leg was written (DESIGN \"The split\")"));
         }
         let dial = call.dials;
+        if let Some(registry) = self.registry.as_mut().filter(|_| !self.setup.trunk.contains(&to)) {
+            let uri = text.start.split(' ').nth(1).unwrap_or_default();
+            registry.rings((index, dial, number), uri, to, at, unix_ms / 1000)?;
+            if registry.is_unsure((index, dial, number), at, unix_ms / 1000) {
+                let of_noun = |leg: &&mut Leg| {
+                    (leg.call, leg.dial) == (index, dial)
+                        && leg.plan.as_ref().is_some_and(|plan| usize::from(plan.noun) == number)
+                };
+                self.legs.values_mut().filter(of_noun).for_each(|leg| leg.unsure = true);
+            }
+        }
         let trunk = self.setup.trunk.contains(&to);
         // Legs of one noun are rung in the order in which they were named; a trunk's further target is the same leg.
         let mut leg = None;
@@ -282,8 +299,10 @@ impl Watch {
         }
         let branch = text.branch().to_owned();
         let cseq = text.cseq().0;
-        self.wire
-            .insert(call_id, WireLeg { call: index, sent_at: at, branch, cseq, dial, noun, leg, ..WireLeg::default() });
+        self.wire.insert(
+            call_id,
+            WireLeg { call: index, to: Some(to), sent_at: at, branch, cseq, dial, noun, leg, ..WireLeg::default() },
+        );
         Ok(())
     }
 
