@@ -41,3 +41,10 @@ fn tree(root: u32) -> Vec<u32> {
     }
     pids
 }
+
+/// Memory of its own that a process holds, bytes: without the pages of its program, which come and go with the cache.
+pub fn anonymous(pid: u32) -> f64 {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix("RssAnon:")).expect("the process runs");
+    line.trim().trim_end_matches(" kB").parse::<f64>().expect("a number of kB") * 1024.0
+}
