@@ -21,7 +21,6 @@ build: ## Build the release binary
 	cargo build --release --bin ringfork
 
 test: test-tools ## Run every test: pure, simulator, store, and whole-system with real SIP clients
-	cargo build --workspace --bins
 	cargo test --workspace
 
 test-tools: ## Install what the tests need (sipp, baresip, Node and Python validators)
