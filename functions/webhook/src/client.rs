@@ -5,15 +5,18 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use reqwest::header::{CONTENT_TYPE, COOKIE, HeaderMap, HeaderName, HeaderValue, LOCATION, SET_COOKIE};
+use reqwest::header::{
+    CONTENT_TYPE, COOKIE, HeaderMap, HeaderName, HeaderValue, IF_MODIFIED_SINCE, IF_NONE_MATCH, LOCATION, SET_COOKIE,
+};
 use reqwest::{Response, redirect};
 use url::{Host, Url, form_urlencoded};
 
 use crate::clock::{Clock, SystemClock};
+use crate::download::{Body, Download};
 use crate::failure::{Failure, Reason};
 use crate::guard::{GuardedResolver, Refused, is_public};
 use crate::jar::Jar;
-use crate::request::{Answer, Method, Request};
+use crate::request::{Answer, Limits, Method, Request};
 use crate::signature;
 
 /// Redirects that are followed (RCML.md 3.2).
@@ -76,6 +79,10 @@ pub struct BuildError(#[from] reqwest::Error);
 struct Prepared<'a> {
     request: &'a Request<'a>,
     form: String,
+    /// Beyond those that every request carries.
+    headers: &'a HeaderMap,
+    /// 304 is an answer: the headers ask for it.
+    conditional: bool,
 }
 
 impl Client {
@@ -107,14 +114,45 @@ impl Client {
         let form = form_urlencoded::Serializer::new(String::new()).extend_pairs(request.parameters).finish();
         let mut url =
             Url::parse(request.url).map_err(|_| Failure { url: request.url.to_owned(), reason: Reason::BadUrl })?;
-        let prepared = Prepared { request, form };
-        let hops = self.follow(&prepared, &mut url, jar);
-        let outcome = tokio::time::timeout(request.limits.total, hops).await.unwrap_or(Err(Reason::Timeout));
+        let headers = HeaderMap::new();
+        let prepared = Prepared { request, form, headers: &headers, conditional: false };
+        let whole = async {
+            let response = self.follow(&prepared, &mut url, jar).await?;
+            self.answer(request, response, url.clone()).await
+        };
+        let outcome = tokio::time::timeout(request.limits.total, whole).await.unwrap_or(Err(Reason::Timeout));
         outcome.map_err(|reason| Failure { url: without_credentials(&url).into(), reason })
     }
 
+    /// Asks for a file and returns once its head is there; the body is read chunk by chunk, as fast as its reader
+    /// wants. As [`Client::send`], but bounded by size and silence instead of by a total.
+    ///
+    /// # Errors
+    /// As [`Client::send`]. 304 is an answer where `download.headers` hold a condition.
+    pub async fn download(&self, download: &Download<'_>) -> Result<Body, Failure> {
+        let url = Url::parse(download.url);
+        let mut url = url.map_err(|_| Failure { url: download.url.to_owned(), reason: Reason::BadUrl })?;
+        let limits = Limits { total: download.limits.head, reconnect: true, max_body: None, skip_sound: false };
+        let request = Request {
+            method: Method::Get,
+            url: download.url,
+            parameters: &[],
+            token: download.token,
+            idempotency_key: None,
+            limits,
+        };
+        let conditional =
+            download.headers.contains_key(IF_NONE_MATCH) || download.headers.contains_key(IF_MODIFIED_SINCE);
+        let prepared = Prepared { request: &request, form: String::new(), headers: download.headers, conditional };
+        let mut jar = Jar::default();
+        let head = self.follow(&prepared, &mut url, &mut jar);
+        let outcome = tokio::time::timeout(limits.total, head).await.unwrap_or(Err(Reason::Timeout));
+        let response = outcome.map_err(|reason| Failure { url: without_credentials(&url).into(), reason })?;
+        Body::new(response, url, download.limits)
+    }
+
     /// Leaves in `url` the hop that it came to.
-    async fn follow(&self, prepared: &Prepared<'_>, url: &mut Url, jar: &mut Jar) -> Result<Answer, Reason> {
+    async fn follow(&self, prepared: &Prepared<'_>, url: &mut Url, jar: &mut Jar) -> Result<Response, Reason> {
         let mut reconnect = prepared.request.limits.reconnect;
         for hop in 0..=MAX_REDIRECTS {
             url.set_fragment(None);
@@ -129,7 +167,8 @@ impl Client {
             }
             let status = response.status().as_u16();
             match status {
-                200..=299 => return self.answer(prepared.request, response, url.clone()).await,
+                200..=299 => return Ok(response),
+                304 if prepared.conditional => return Ok(response),
                 301 | 302 | 303 | 307 | 308 => {
                     let location = response.headers().get(LOCATION).and_then(|value| value.to_str().ok());
                     let target = location.and_then(|text| url.join(text).ok()).ok_or(Reason::BadRedirect)?;
@@ -158,7 +197,7 @@ impl Client {
             }
         };
         let signed = without_credentials(&target);
-        let mut headers = HeaderMap::with_capacity(6);
+        let mut headers = prepared.headers.clone();
         let mut set = |name: HeaderName, value: &str| {
             // Everything here is visible ASCII; what is not would be left out rather than break the line.
             if let Ok(value) = HeaderValue::from_str(value) {
@@ -261,7 +300,7 @@ fn append(url: &mut Url, parameters: &[(String, String)], redirected: bool) {
 }
 
 /// A URL as it is signed and shown: receivers cannot see its user name and password in the request line.
-fn without_credentials(url: &Url) -> Url {
+pub(crate) fn without_credentials(url: &Url) -> Url {
     let mut bare = url.clone();
     // These fail only for URLs that cannot have credentials.
     let _ = bare.set_username("");
@@ -270,7 +309,7 @@ fn without_credentials(url: &Url) -> Url {
 }
 
 /// Sorts the HTTP client's errors. Their texts name no URL.
-fn reason(error: reqwest::Error) -> Reason {
+pub(crate) fn reason(error: reqwest::Error) -> Reason {
     let mut source = error.source();
     while let Some(cause) = source {
         if let Some(Refused(address)) = cause.downcast_ref::<Refused>() {

@@ -13,7 +13,9 @@ use axum::http::{HeaderMap, Method as HttpMethod, Uri, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::any;
 use base64::Engine;
-use ringfork_webhook::{Answer, AuthToken, Client, Config, Failure, Jar, Limits, Method, Reason, Request};
+use ringfork_webhook::{
+    Answer, AuthToken, Client, Config, Download, DownloadLimits, Failure, Jar, Limits, Method, Reason, Request,
+};
 
 const TOKEN: &str = "0123456789abcdef0123456789abcdef";
 const NOW: u64 = 1_700_000_000;
@@ -72,7 +74,12 @@ async fn serve(State(log): State<Log>, request: HttpRequest) -> Response {
     let body = axum::body::to_bytes(body, 1 << 20).await.unwrap();
     let body = String::from_utf8(body.to_vec()).unwrap();
     let path = parts.uri.path().to_owned();
-    log.lock().unwrap().push(Seen { method: parts.method, uri: parts.uri.clone(), headers: parts.headers, body });
+    log.lock().unwrap().push(Seen {
+        method: parts.method,
+        uri: parts.uri.clone(),
+        headers: parts.headers.clone(),
+        body,
+    });
     let redirect = |status: u16, to: &str| {
         (axum::http::StatusCode::from_u16(status).unwrap(), [(header::LOCATION, to.to_owned())]).into_response()
     };
@@ -96,6 +103,14 @@ async fn serve(State(log): State<Log>, request: HttpRequest) -> Response {
             let chunks = (0..total.div_ceil(1024)).map(|_| Ok::<_, std::io::Error>(Bytes::from(vec![b'x'; 1024])));
             Body::from_stream(Chunks(chunks.collect::<Vec<_>>().into_iter())).into_response()
         }
+        "sound" => {
+            let known = parts.headers.get(header::IF_NONE_MATCH).is_some_and(|tag| tag == "\"v1\"");
+            let status = axum::http::StatusCode::from_u16(if known { 304 } else { 200 }).unwrap();
+            let headers =
+                [(header::ETAG, "\"v1\""), (header::CONTENT_TYPE, "audio/wav"), (header::CACHE_CONTROL, "max-age=60")];
+            (status, headers, if known { "" } else { "RIFF" }).into_response()
+        }
+        "tosound" => redirect(302, "/sound?moved=1"),
         "hang" => std::future::pending().await,
         "half" => Body::from_stream(Forever(Some(Bytes::from_static(b"<Resp")))).into_response(),
         "set" => ([(header::SET_COOKIE, "call=42; Path=/")], "<Response/>").into_response(),
@@ -385,4 +400,82 @@ async fn second_try() {
         asked.push(ASKED.swap(0, Ordering::SeqCst));
     }
     assert_eq!(asked[1], 2 * asked[0]);
+}
+
+/// The whole of a download, by chunks; the failure that ended it.
+async fn download(
+    client: &Client,
+    url: &str,
+    headers: &HeaderMap,
+    limits: DownloadLimits,
+) -> Result<(u16, usize), Failure> {
+    let token = AuthToken::new(TOKEN);
+    let mut body = client.download(&Download { url, token: &token, headers, limits }).await?;
+    let mut length = 0;
+    while let Some(chunk) = body.chunk().await? {
+        length += chunk.len();
+    }
+    Ok((body.status(), length))
+}
+
+/// RCML.md 3.3: a Play is signed over the URL of this very request, on a redirect too; a condition travels along and
+/// 304 answers it (RFC 9110 §13.1).
+#[tokio::test]
+async fn downloads_are_signed_and_conditional() {
+    let server = Server::start().await;
+    let (client, token) = (client(true), AuthToken::new(TOKEN));
+    let mut headers = HeaderMap::new();
+    let url = server.url("/tosound?a=1");
+    let ask = Download { url: &url, token: &token, headers: &headers, limits: DownloadLimits::SOUND };
+    let mut body = client.download(&ask).await.unwrap();
+    assert_eq!((body.status(), body.url().as_str()), (200, server.url("/sound?moved=1").as_str()));
+    assert_eq!((body.headers()[header::ETAG].to_str().unwrap(), body.length()), ("\"v1\"", Some(4)));
+    assert_eq!(body.chunk().await.unwrap().as_deref(), Some(b"RIFF".as_slice()));
+    assert_eq!(body.chunk().await.unwrap(), None);
+    headers.insert(header::IF_NONE_MATCH, "\"v1\"".parse().unwrap());
+    assert_eq!(download(&client, &url, &headers, DownloadLimits::SOUND).await, Ok((304, 0)));
+    let seen = server.seen();
+    assert_eq!(seen.len(), 4);
+    for seen in &seen {
+        assert_eq!((seen.method.as_str(), seen.body.as_str()), ("GET", ""));
+        check_signatures(&server.base, seen);
+    }
+    // Without a condition 304 is no answer.
+    let failure = download(&client, &server.url("/status/304"), &HeaderMap::new(), DownloadLimits::SOUND).await;
+    assert_eq!(failure.unwrap_err().reason, Reason::Status(304));
+}
+
+/// A download is bounded by its size, said or counted, and by silence, but not by a total.
+#[tokio::test]
+async fn downloads_are_bounded() {
+    let server = Server::start().await;
+    let client = client(true);
+    let none = HeaderMap::new();
+    let limits = DownloadLimits { idle: Duration::from_millis(300), max_body: 64 * 1024, ..DownloadLimits::SOUND };
+    for kind in ["bytes", "stream"] {
+        let whole = download(&client, &server.url(&format!("/{kind}/65536")), &none, limits).await;
+        assert_eq!(whole, Ok((200, 65536)));
+        let failure = download(&client, &server.url(&format!("/{kind}/66560")), &none, limits).await.unwrap_err();
+        assert_eq!(failure.reason, Reason::TooLarge(64 * 1024));
+    }
+    let failure = download(&client, &server.url("/half"), &none, limits).await.unwrap_err();
+    assert_eq!(failure.reason, Reason::Timeout);
+    let limits = DownloadLimits { head: Duration::from_millis(300), ..limits };
+    assert_eq!(download(&client, &server.url("/hang"), &none, limits).await.unwrap_err().reason, Reason::Timeout);
+}
+
+/// RCML.md 3.2: what documents may not reach, files may not reach either, and they are redirected five times at most.
+#[tokio::test]
+async fn downloads_meet_the_guard() {
+    let server = Server::start().await;
+    let none = HeaderMap::new();
+    let failure = download(&client(false), &server.url("/sound"), &none, DownloadLimits::SOUND).await.unwrap_err();
+    assert!(matches!(failure.reason, Reason::Refused(_)), "{failure}");
+    assert_eq!(server.seen().len(), 0, "nothing was sent");
+    let allow: fn(IpAddr) -> bool = |address| address == IpAddr::from([127, 0, 0, 1]);
+    let narrow = Client::new(Config { allow, ..Config::default() }).unwrap();
+    let failure = download(&narrow, &server.url("/inward"), &none, DownloadLimits::SOUND).await.unwrap_err();
+    assert_eq!(failure.reason, Reason::Refused(IpAddr::from([169, 254, 169, 254])));
+    let failure = download(&narrow, &server.url("/loop"), &none, DownloadLimits::SOUND).await.unwrap_err();
+    assert_eq!(failure.reason, Reason::TooManyRedirects);
 }
