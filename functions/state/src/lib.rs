@@ -8,6 +8,7 @@
 //! | [`Calls`] | the edge: every write of a call or leg |
 //! | [`CallQueries`] | the REST API: a call, lists of calls |
 //! | [`Notifications`] | edge and `callback` write, the REST API reads |
+//! | [`Recordings`] | the edge writes, the REST API reads and deletes |
 //! | [`Edges`] | the edge: lease and epoch; the reaper: who is alive |
 //! | [`Reaping`] | the reaper: claims, open calls, their end |
 //!
@@ -26,6 +27,7 @@ pub mod memory;
 pub mod notification;
 pub mod page;
 pub mod reaping;
+pub mod recording;
 pub mod sid;
 pub mod table;
 
@@ -40,6 +42,7 @@ pub use event::{Callback, CallbackEvent, EventKind, Events, Method};
 pub use notification::{Level, Notification, NotificationFilter, Notifications};
 pub use page::{Cursor, Page, PageRequest};
 pub use reaping::Reaping;
+pub use recording::{Recording, RecordingFilter, Recordings};
 pub use sid::CallSid;
 
 /// What every operation here returns.

@@ -23,6 +23,7 @@ mod item;
 mod notifications;
 mod plan;
 mod reaping;
+mod recordings;
 mod tables;
 mod timeline;
 
@@ -38,7 +39,7 @@ use crate::{Result, StoreError};
 
 pub use client::{aws_client, client_with};
 
-/// Days for which calls and notifications are kept.
+/// Days for which calls, notifications and recordings are kept.
 pub const RETENTION_DAYS: u64 = 90;
 
 /// What an operation consumed, as the service reported it.
@@ -152,7 +153,7 @@ impl DynamoStore {
         let request = request
             .condition_expression(update.condition_text())
             .set_expression_attribute_names(Some(update.names))
-            .set_expression_attribute_values(Some(update.values))
+            .set_expression_attribute_values((!update.values.is_empty()).then_some(update.values))
             .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
             .set_return_consumed_capacity(self.asked_capacity());
         match request.send().await {

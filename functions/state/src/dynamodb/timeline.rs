@@ -1,4 +1,4 @@
-//! Lists by time over time buckets and shards, without an index: calls and notifications.
+//! Lists by time over time buckets and shards, without an index: calls, notifications, recordings.
 //!
 //! A partition is a kind, a time bucket and a shard; its sort keys are SIDs, which sort by time. A page is merged from
 //! the shards, bucket by bucket, and ends early after [`READ_AT_MOST`] items so that a filter cannot read everything.
@@ -62,7 +62,11 @@ impl DynamoStore {
     where
         T: Send,
     {
-        let prefix = if span.kind == "c" { "CA" } else { "NO" };
+        let prefix = match span.kind {
+            "c" => "CA",
+            "r" => "RE",
+            _ => "NO",
+        };
         let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
         let first = now.saturating_sub((RETENTION_DAYS + SLACK_DAYS) * 86_400).max(span.from.unwrap_or(0));
         let last = (now + SLACK_DAYS * 86_400).min(span.until.unwrap_or(u64::MAX).saturating_sub(1));

@@ -1,12 +1,13 @@
 //! The plain in-memory store: tests, the simulator, and `--data memory`. One mutex, held for map operations only.
 //!
-//! Bounded: of calls that are settled, with their legs, and of notifications the newest [`KEPT`] stay; the oldest go.
+//! Bounded: of calls that are settled, with their legs, of notifications and of recordings the newest [`KEPT`] stay; the oldest go.
 
 mod bindings;
 mod calls;
 mod directory;
 mod edges;
 mod notifications;
+mod recordings;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::ops::Bound;
@@ -17,9 +18,10 @@ use crate::directory::{Account, Application, Client, Number};
 use crate::edge::EdgeRecord;
 use crate::notification::Notification;
 use crate::page::{Cursor, Page, PageRequest};
+use crate::recording::Recording;
 use crate::sid::CallSid;
 
-/// Settled calls and legs, and notifications, that are kept.
+/// Settled calls and legs, notifications, and recordings, that are kept.
 pub const KEPT: usize = 10_000;
 
 /// Implements every trait of this crate; clones share one store.
@@ -46,6 +48,7 @@ struct State {
     open: BTreeSet<(String, CallSid)>,
     settled: VecDeque<CallSid>,
     notifications: BTreeMap<String, Notification>,
+    recordings: BTreeMap<String, Recording>,
     edges: BTreeMap<String, EdgeRecord>,
 }
 

@@ -10,18 +10,41 @@ pub mod directory;
 pub mod edges;
 pub mod lists;
 pub mod race;
+pub mod recordings;
 pub mod samples;
 
-use ringfork_state::{Bindings, CallQueries, Calls, Directory, DirectoryAdmin, Edges, Notifications, Reaping};
+use ringfork_state::{
+    Bindings, CallQueries, Calls, Directory, DirectoryAdmin, Edges, Notifications, Reaping, Recordings,
+};
 
 /// A whole store.
 pub trait Store:
-    Directory + DirectoryAdmin + Bindings + Calls + CallQueries + Notifications + Edges + Reaping + Clone + 'static
+    Directory
+    + DirectoryAdmin
+    + Bindings
+    + Calls
+    + CallQueries
+    + Notifications
+    + Recordings
+    + Edges
+    + Reaping
+    + Clone
+    + 'static
 {
 }
 
 impl<T> Store for T where
-    T: Directory + DirectoryAdmin + Bindings + Calls + CallQueries + Notifications + Edges + Reaping + Clone + 'static
+    T: Directory
+        + DirectoryAdmin
+        + Bindings
+        + Calls
+        + CallQueries
+        + Notifications
+        + Recordings
+        + Edges
+        + Reaping
+        + Clone
+        + 'static
 {
 }
 
@@ -60,6 +83,9 @@ macro_rules! store_suite {
             lists::legs_are_listed_by_their_parent,
             lists::notifications_are_listed,
             lists::a_notification_is_kept_once,
+            recordings::recordings_are_listed_newest_first,
+            recordings::a_recording_ends_once,
+            recordings::a_deleted_recording_stays_away,
             edges::each_start_raises_the_epoch,
             edges::a_lease_is_renewed_and_lost,
             edges::only_who_stood_still_is_claimed,
