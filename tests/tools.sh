@@ -39,5 +39,5 @@ if [ "${1:-}" = lint ]; then
     exit 0
 fi
 
-packages cc=gcc sipp=sip-tester baresip=baresip-core ip=iproute2 nft=nftables
+packages cc=gcc flite=flite sipp=sip-tester baresip=baresip-core ip=iproute2 nft=nftables
 python_tools twilio==9.13.0

@@ -11,7 +11,7 @@ use std::task::{Context, Poll};
 use std::time::{Duration, Instant, SystemTime};
 
 use metrics::Counter;
-use ringfork_call::action::{Action, BindingRecord, Input, LogLevel, Now};
+use ringfork_call::action::{Action, BindingRecord, Input, LogLevel, MediaAction, Now};
 use ringfork_call::agent::{Agent, AgentConfig};
 use ringfork_sip::flow::{Flow, Transmit};
 use tokio::sync::mpsc;
@@ -22,6 +22,7 @@ use crate::adapters::Services;
 use crate::config::PortRange;
 use crate::media::{Media, PortPool, RelaySettings, media_addresses};
 use crate::net::{Bound, DATAGRAM, Sent, StreamEvent, Streams, UdpPort, metric};
+use crate::recordings::Journal;
 
 /// Datagrams taken from one socket before the other sources have their turn.
 const BATCH: usize = 64;
@@ -79,6 +80,8 @@ pub struct CoreSettings {
     pub pairs: usize,
     /// The media thread's settings.
     pub media: RelaySettings,
+    /// Who writes down what is recorded.
+    pub recordings: Journal,
     /// Everything outside.
     pub services: Arc<Services>,
     /// The core's queue; its sender is `services.inputs`.
@@ -138,6 +141,7 @@ struct Core {
     stream_events: mpsc::Receiver<StreamEvent>,
     media: Media,
     pool: PortPool,
+    recordings: Journal,
     services: Arc<Services>,
     inputs: mpsc::Receiver<Input>,
     stop: mpsc::Receiver<()>,
@@ -172,6 +176,7 @@ impl Core {
             stream_events,
             media,
             pool,
+            recordings: settings.recordings,
             services: settings.services,
             inputs: settings.inputs,
             stop,
@@ -275,6 +280,9 @@ impl Core {
     }
 
     fn feed(&mut self, input: Input) {
+        if let Input::Recorded { recording, seconds, .. } = &input {
+            self.recordings.ended(*recording, *seconds, now().unix_ms);
+        }
         self.agent.handle(now(), input);
         self.drain();
     }
@@ -307,7 +315,12 @@ impl Core {
         while let Some(action) = self.agent.poll_action() {
             match action {
                 Action::Transmit(transmit) => self.transmit(transmit),
-                Action::Media(action) => self.media.handle(action),
+                Action::Media(action) => {
+                    if let MediaAction::Record { recording, call, .. } = &action {
+                        self.recordings.began(*recording, *call, now().unix_ms);
+                    }
+                    self.media.handle(action);
+                }
                 Action::Connect { connection, remote } => self.streams.connect(connection, remote),
                 Action::Close { flow } => {
                     if let Flow::Tcp { connection, .. } = flow {

@@ -17,13 +17,14 @@ use axum::routing::{any, get};
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
-use ringfork_api::{Api, Change, Changes};
+use ringfork_api::{Api, Change, Changes, SoundBody};
 use ringfork_call::action::Input;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot, watch};
 
 use crate::adapters::LeaseWatch;
 use crate::net::BindError;
+use crate::recordings::{self, Files};
 use crate::telemetry::{Exposition, ProcessMetrics};
 
 /// Connections at a time.
@@ -41,6 +42,8 @@ pub struct Pages {
     pub lease: LeaseWatch,
     /// The REST API.
     pub api: Api,
+    /// The sound of recordings.
+    pub recordings: Files,
 }
 
 /// Tells the core of what REST changed.
@@ -172,5 +175,13 @@ async fn rest(State(pages): State<Arc<Pages>>, request: Request) -> Response {
         Ok(Err(_)) => vec![0; ringfork_api::MAX_BODY + 1].into(),
         Err(_) => return StatusCode::REQUEST_TIMEOUT.into_response(),
     };
-    ringfork_api::handle(&pages.api, axum::http::Request::from_parts(parts, body)).await.map(Body::from)
+    let mut response = ringfork_api::handle(&pages.api, axum::http::Request::from_parts(parts, body)).await;
+    let Some(sound) = response.extensions_mut().remove::<SoundBody>() else { return response.map(Body::from) };
+    match recordings::body(&pages.recordings, &sound).await {
+        Ok(body) => response.map(|_| body),
+        Err(error) => {
+            tracing::warn!(recording = sound.sid, %error, "a recording cannot be sent");
+            StatusCode::INTERNAL_SERVER_ERROR.into_response()
+        }
+    }
 }

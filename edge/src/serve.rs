@@ -23,12 +23,14 @@ use tokio::time::{Instant, sleep};
 use crate::adapters::{
     BindingWriter, CallWriter, HandOver, Lease, LocalCallbacks, Resolver, ServiceLoad, Services, Stores,
 };
-use crate::config::{self, Data, DigestChoice, Options};
+use crate::config::{self, Data, DigestChoice, Options, SpeechChoice};
 use crate::core::{self, CoreLoad, CoreSettings, CoreThread};
 use crate::http::{self, CoreChanges, Pages};
-use crate::media::source::NoSounds;
 use crate::media::{MediaCounters, RelaySettings};
 use crate::net::{bind_all, local_addresses};
+use crate::recordings::{self, Ledger};
+use crate::sounds::speech::{Off, Speaker, Speech, flite::Flite, polly::Polly};
+use crate::sounds::{Fetcher, Library};
 use crate::start::{Credentials, Folder, StartError, establish, import, random, read_import};
 use crate::store::{DataSync, EmbeddedStore, StoreMetrics};
 use crate::telemetry::{ProcessMetrics, install_metrics};
@@ -87,6 +89,7 @@ pub struct Server {
     end_http: oneshot::Sender<()>,
     lease: tokio::task::JoinHandle<()>,
     reaper: tokio::task::JoinHandle<()>,
+    ledger: tokio::task::JoinHandle<()>,
     /// The store's engine, where it is in this process: the last to end.
     _embedded: Option<EmbeddedStore>,
 }
@@ -107,7 +110,7 @@ impl Server {
     /// One line that names the fix.
     pub async fn start(options: Options) -> Result<Server, StartError> {
         let metrics = install_metrics().ok_or_else(|| StartError("metrics cannot be recorded".into()))?;
-        let files = raise_file_limit();
+        let descriptors = raise_file_limit();
         let imported = options.import.as_deref().map(read_import).transpose()?;
         let folder = Folder::open(&options.data)?;
         let fail = |error: &dyn std::fmt::Display| StartError(error.to_string());
@@ -165,12 +168,20 @@ impl Server {
             bindings,
             resolver: Resolver::new(options.allow_private_urls),
             evaluate: Arc::new(Evaluator::new(client.clone(), token.clone())),
-            hand_over: Arc::new(LocalCallbacks::new(Deliverer::new(client, token), stores.notifications.clone())),
+            hand_over: Arc::new(LocalCallbacks::new(
+                Deliverer::new(client.clone(), token.clone()),
+                stores.notifications.clone(),
+            )),
             stores: stores.clone(),
             load: ServiceLoad::default(),
         });
 
         let reaper = tokio::spawn(reap(stores.clone(), services.hand_over.clone(), unreaped));
+        let files = recordings::Files::new(folder.recordings());
+        let (journal, ledger) = Ledger::new(stores.recordings.clone(), files.clone(), &credentials.account_sid);
+        let ledger = tokio::spawn(ledger.run(now.unix_ms));
+        let speaker = Speaker::new(speech(options.speech).await, folder.speech());
+        let sounds = Library::new(tokio::runtime::Handle::current(), Fetcher { client, token }, speaker);
         let media = Arc::new(MediaCounters::default());
         let load = Arc::new(CoreLoad::default());
         let core = CoreThread::start(CoreSettings {
@@ -179,15 +190,16 @@ impl Server {
             bindings: loaded,
             listeners,
             rtp_ports: options.rtp_ports,
-            pairs: usize::try_from(files.saturating_sub(OTHER_FILES) / 4).unwrap_or(usize::MAX).max(16),
+            pairs: usize::try_from(descriptors.saturating_sub(OTHER_FILES) / 4).unwrap_or(usize::MAX).max(16),
             media: RelaySettings {
                 silence: Duration::from_secs(300),
                 trusted: media_trust(&options),
                 counters: media.clone(),
-                sounds: Arc::new(NoSounds),
+                sounds: Arc::new(sounds),
                 ringing: options.ringing.into(),
                 recordings: folder.recordings(),
             },
+            recordings: journal,
             services: services.clone(),
             inputs: received,
             load: load.clone(),
@@ -218,9 +230,12 @@ impl Server {
                 directory: stores.admin.clone(),
                 calls: stores.queries.clone(),
                 notifications: stores.notifications.clone(),
+                recordings: stores.recordings.clone(),
+                files: Arc::new(files.clone()),
                 changes: Arc::new(CoreChanges(inputs)),
                 environment: Arc::new(ringfork_api::SystemEnvironment),
             },
+            recordings: files,
         });
         let (end_http, end) = oneshot::channel();
         let http = tokio::spawn(http::serve(http_listener, pages, end));
@@ -245,6 +260,7 @@ impl Server {
             end_http,
             lease,
             reaper,
+            ledger,
             _embedded: embedded,
         })
     }
@@ -264,6 +280,8 @@ impl Server {
             () = cut => Drained::Cut,
         };
         self.core.stop();
+        // The core held the journal: what it wrote there is written down, and the ledger ends.
+        let _ = tokio::time::timeout(LAST_REQUESTS, self.ledger).await;
         self.lease.abort();
         self.reaper.abort();
         let _ = self.end_http.send(());
@@ -319,6 +337,15 @@ async fn open_store(options: &Options, folder: &Folder) -> Result<(Stores, Optio
             let embedded = opened.map_err(|error| StartError(format!("--data: {error}")))?;
             Ok((Stores::of(Arc::new(embedded.store()), false), Some(embedded)))
         }
+    }
+}
+
+/// What speaks (`--speech`).
+async fn speech(choice: SpeechChoice) -> Arc<dyn Speech> {
+    match choice {
+        SpeechChoice::Flite => Arc::new(Flite::default()),
+        SpeechChoice::Polly => Arc::new(Polly::from_environment().await),
+        SpeechChoice::Off => Arc::new(Off),
     }
 }
 

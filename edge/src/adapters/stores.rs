@@ -3,7 +3,9 @@
 use std::sync::Arc;
 
 use ringfork_state::memory::MemoryStore;
-use ringfork_state::{Bindings, CallQueries, Calls, Directory, DirectoryAdmin, Edges, Notifications, Reaping};
+use ringfork_state::{
+    Bindings, CallQueries, Calls, Directory, DirectoryAdmin, Edges, Notifications, Reaping, Recordings,
+};
 
 /// One store, by each of its uses.
 #[derive(Clone)]
@@ -20,6 +22,8 @@ pub struct Stores {
     pub queries: Arc<dyn CallQueries>,
     /// Warnings and errors.
     pub notifications: Arc<dyn Notifications>,
+    /// Recordings as a resource.
+    pub recordings: Arc<dyn Recordings>,
     /// Lease and epoch.
     pub edges: Arc<dyn Edges>,
     /// What the dead left.
@@ -32,7 +36,16 @@ impl Stores {
     /// One store that implements every trait.
     pub fn of<S>(store: Arc<S>, immediate: bool) -> Self
     where
-        S: Directory + DirectoryAdmin + Bindings + Calls + CallQueries + Notifications + Edges + Reaping + 'static,
+        S: Directory
+            + DirectoryAdmin
+            + Bindings
+            + Calls
+            + CallQueries
+            + Notifications
+            + Recordings
+            + Edges
+            + Reaping
+            + 'static,
     {
         Stores {
             directory: store.clone(),
@@ -41,6 +54,7 @@ impl Stores {
             calls: store.clone(),
             queries: store.clone(),
             notifications: store.clone(),
+            recordings: store.clone(),
             edges: store.clone(),
             reaping: store,
             immediate,

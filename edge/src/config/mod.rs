@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 use clap::parser::ValueSource;
 use clap::{ArgMatches, Command, CommandFactory, FromArgMatches, Parser, Subcommand};
 
-pub use options::{DataSync, DigestChoice, LogFormat, Options, RingingChoice};
+pub use options::{DataSync, DigestChoice, LogFormat, Options, RingingChoice, SpeechChoice};
 pub use value::{Data, PortRange, Secret};
 
 /// The whole command line.

@@ -59,6 +59,10 @@ pub struct Options {
     #[arg(long, value_enum, default_value = "europe")]
     pub ringing: RingingChoice,
 
+    /// What speaks <Say>: flite on this machine, Amazon Polly (region and role from the environment), or nothing.
+    #[arg(long, value_enum, default_value = "flite")]
+    pub speech: SpeechChoice,
+
     /// The trunk that <Number> goes to.
     #[arg(long, value_name = "SIP-URI", value_parser = sip_uri)]
     pub trunk: Option<String>,
@@ -169,6 +173,17 @@ pub enum DataSync {
     Normal,
     /// One fsync a write.
     Full,
+}
+
+/// `--speech`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum SpeechChoice {
+    /// flite as a child process.
+    Flite,
+    /// Amazon Polly.
+    Polly,
+    /// Nothing: a Say fails.
+    Off,
 }
 
 /// `--ringing`.

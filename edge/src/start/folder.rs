@@ -74,6 +74,11 @@ impl Folder {
     pub fn recordings(&self) -> PathBuf {
         self.path.join("recordings")
     }
+
+    /// Where what was spoken is kept; the folder is made with the first.
+    pub fn speech(&self) -> PathBuf {
+        self.path.join("speech")
+    }
 }
 
 impl Drop for Folder {

@@ -99,7 +99,13 @@ fn show(call: &Call, links: &Links<'_>) -> Fields {
         .with("caller_name", about.caller_name.clone())
         .with("ring_duration", ringing)
         .with("uri", links.one(Kind::Calls, &sid))
-        .with("subresource_uris", Value::Object(Fields::default().with("notifications", links.of_call(&sid))))
+        .with("subresource_uris", Value::Object(subresources(&sid, links)))
+}
+
+fn subresources(sid: &str, links: &Links<'_>) -> Fields {
+    Fields::default()
+        .with("notifications", links.of_call(Kind::Notifications, sid))
+        .with("recordings", links.of_call(Kind::Recordings, sid))
 }
 
 #[cfg(test)]

@@ -14,11 +14,13 @@ pub(crate) struct ApiError {
     pub message: String,
     /// Methods for `Allow`, with 405.
     pub allow: Option<&'static str>,
+    /// Length of the file, with 416.
+    pub total: Option<u64>,
 }
 
 impl ApiError {
     fn new(status: StatusCode, code: u32, message: impl Into<String>) -> Self {
-        Self { status, code, message: message.into(), allow: None }
+        Self { status, code, message: message.into(), allow: None, total: None }
     }
 
     /// A bad parameter, named.
@@ -54,6 +56,18 @@ impl ApiError {
 
     pub fn too_large() -> Self {
         Self::new(StatusCode::PAYLOAD_TOO_LARGE, 20413, "the body is longer than 64 KB")
+    }
+
+    /// A Range that holds nothing of the file (RFC 9110 §15.5.17).
+    pub fn no_such_range(total: u64) -> Self {
+        let message = format!("the file has {total} bytes");
+        Self { total: Some(total), ..Self::new(StatusCode::RANGE_NOT_SATISFIABLE, 20416, message) }
+    }
+
+    /// The file could not be read or removed.
+    pub fn file(error: &std::io::Error) -> Self {
+        tracing::error!(%error, "a recording's file could not be reached");
+        Self::new(StatusCode::INTERNAL_SERVER_ERROR, 20500, "the recording's file could not be reached")
     }
 
     pub fn unsupported_media() -> Self {

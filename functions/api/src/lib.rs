@@ -16,6 +16,7 @@ pub mod lambda;
 mod notification;
 mod number;
 mod page;
+mod recording;
 mod render;
 mod route;
 
@@ -23,11 +24,12 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use http::{HeaderMap, Method, Request, Response, header};
-use ringfork_state::{CallQueries, DirectoryAdmin, Notifications};
+use ringfork_state::{CallQueries, DirectoryAdmin, Notifications, Recordings};
 
 pub use auth::token_hash;
 pub use client::{Ha1, check_login, ha1};
 pub use environment::{Environment, SystemEnvironment};
+pub use recording::{RecordingFiles, SoundBody};
 
 use error::ApiError;
 use form::Form;
@@ -79,16 +81,22 @@ pub struct Api {
     pub calls: Arc<dyn CallQueries>,
     /// Warnings and errors.
     pub notifications: Arc<dyn Notifications>,
+    /// Recordings.
+    pub recordings: Arc<dyn Recordings>,
+    /// Their sound.
+    pub files: Arc<dyn RecordingFiles>,
     /// Who learns of changes at once.
     pub changes: Arc<dyn Changes>,
     /// Time and randomness.
     pub environment: Arc<dyn Environment>,
 }
 
-/// Answers one request. Never fails: what went wrong is in the response.
+/// Answers one request. Never fails: what went wrong is in the response. A response with a [`SoundBody`] among its
+/// extensions has that for its body; whoever sends it reads the file.
 pub async fn handle(api: &Api, request: Request<Bytes>) -> Response<Bytes> {
     let (parts, body) = request.into_parts();
     let target = route::parse(parts.uri.path());
+    // Sound has one form, and its errors are the resource's.
     let suffixed = parts.uri.path().ends_with(".json") || target.as_ref().is_some_and(|target| target.json);
     let json = suffixed || accepts_json(&parts.headers);
     let outcome = match &target {
@@ -105,6 +113,7 @@ pub async fn handle(api: &Api, request: Request<Bytes>) -> Response<Bytes> {
     };
     if parts.method == Method::HEAD {
         *response.body_mut() = Bytes::new();
+        response.extensions_mut().remove::<SoundBody>();
     }
     response
 }
@@ -145,8 +154,14 @@ async fn respond(
         Route::One(Kind::Numbers, sid) => number::update(api, sid, form, links).await,
         Route::List(Kind::Calls) => call::list(api, query, links).await,
         Route::One(Kind::Calls, sid) => call::get(api, sid, links).await,
+        Route::List(Kind::Recordings) => recording::list(api, None, query, links).await,
+        Route::One(Kind::Recordings, sid) if delete => recording::delete(api, sid).await,
+        Route::One(Kind::Recordings, sid) => recording::get(api, sid, links).await,
+        Route::Sound(sid) if delete => recording::delete(api, sid).await,
+        Route::Sound(sid) => recording::sound(api, sid, headers).await,
         Route::List(Kind::Notifications) => notification::list(api, None, query, links).await,
-        Route::OfCall(sid) => notification::list(api, Some(sid), query, links).await,
+        Route::OfCall(Kind::Recordings, sid) => recording::list(api, Some(sid), query, links).await,
+        Route::OfCall(_, sid) => notification::list(api, Some(sid), query, links).await,
         Route::One(Kind::Notifications, sid) => notification::get(api, sid, links).await,
     }
 }

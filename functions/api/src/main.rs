@@ -15,7 +15,10 @@ async fn main() -> Result<(), Error> {
     let api = &Api {
         directory: store.clone(),
         calls: store.clone(),
-        notifications: store,
+        notifications: store.clone(),
+        recordings: store,
+        // Where the sound lies is known to edges alone.
+        files: Arc::new(()),
         changes: Arc::new(()),
         environment: Arc::new(SystemEnvironment),
     };

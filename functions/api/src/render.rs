@@ -9,6 +9,7 @@ use serde::ser::{Serialize, SerializeMap, Serializer};
 
 use crate::error::ApiError;
 use crate::page::Listing;
+use crate::recording::SoundBody;
 use crate::route::Kind;
 
 /// A field's value.
@@ -72,6 +73,8 @@ pub(crate) enum Reply {
     List(Box<Listing>),
     /// 204.
     Gone,
+    /// A file, or a part of it.
+    Sound(SoundBody),
 }
 
 impl Serialize for Value {
@@ -100,6 +103,7 @@ fn names(kind: Kind) -> (&'static str, &'static str, &'static str) {
         Kind::Numbers => ("incoming_phone_numbers", "IncomingPhoneNumbers", "IncomingPhoneNumber"),
         Kind::Calls => ("calls", "Calls", "Call"),
         Kind::Notifications => ("notifications", "Notifications", "Notification"),
+        Kind::Recordings => ("recordings", "Recordings", "Recording"),
     }
 }
 
@@ -130,6 +134,7 @@ pub(crate) fn render(reply: Reply, json: bool) -> Response<Bytes> {
         }
         Reply::List(listing) if json => json_response(StatusCode::OK, &*listing),
         Reply::List(listing) => xml_response(StatusCode::OK, |out| xml_list(out, &listing)),
+        Reply::Sound(body) => sound(body),
         Reply::Gone => with_status(Response::new(Bytes::new()), StatusCode::NO_CONTENT),
     }
 }
@@ -149,10 +154,42 @@ pub(crate) fn render_error(error: &ApiError, json: bool) -> Response<Bytes> {
     if error.status == StatusCode::SERVICE_UNAVAILABLE {
         headers.insert(header::RETRY_AFTER, header::HeaderValue::from_static("1"));
     }
+    if let Some(total) = error.total {
+        headers.insert(header::CONTENT_RANGE, content_range(total));
+    }
     if let Some(allow) = error.allow {
         headers.insert(header::ALLOW, header::HeaderValue::from_static(allow));
     }
     response
+}
+
+/// RFC 9110 §15.5.17.
+fn content_range(total: u64) -> header::HeaderValue {
+    let value = header::HeaderValue::from_str(&format!("bytes */{total}"));
+    value.unwrap_or_else(|_| header::HeaderValue::from_static("bytes */*"))
+}
+
+/// Head of a sound; its body goes along as an extension.
+fn sound(body: SoundBody) -> Response<Bytes> {
+    let length = body.range.end.saturating_sub(body.range.start);
+    let whole = length == body.total;
+    let mut response = Response::new(Bytes::new());
+    let headers = response.headers_mut();
+    let mut set = |name: header::HeaderName, text: &str| {
+        // Digits and names are always a header's value.
+        if let Ok(value) = header::HeaderValue::from_str(text) {
+            headers.insert(name, value);
+        }
+    };
+    set(header::CONTENT_LENGTH, &length.to_string());
+    set(header::ACCEPT_RANGES, "bytes");
+    set(header::CONTENT_DISPOSITION, &format!("inline; filename=\"{}.wav\"", body.sid));
+    if !whole {
+        let last = body.range.end.saturating_sub(1);
+        set(header::CONTENT_RANGE, &format!("bytes {}-{last}/{}", body.range.start, body.total));
+    }
+    response.extensions_mut().insert(body);
+    with_type(response, if whole { StatusCode::OK } else { StatusCode::PARTIAL_CONTENT }, "audio/wav")
 }
 
 fn one(status: StatusCode, element: &str, fields: &Fields, json: bool) -> Response<Bytes> {

@@ -18,6 +18,7 @@ pub(crate) enum Kind {
     Numbers,
     Calls,
     Notifications,
+    Recordings,
 }
 
 impl Kind {
@@ -28,13 +29,14 @@ impl Kind {
             Kind::Numbers => "IncomingPhoneNumbers",
             Kind::Calls => "Calls",
             Kind::Notifications => "Notifications",
+            Kind::Recordings => "Recordings",
         }
     }
 
     fn of(segment: &str) -> Option<Self> {
-        [Kind::Clients, Kind::Applications, Kind::Numbers, Kind::Calls, Kind::Notifications]
-            .into_iter()
-            .find(|kind| kind.path() == segment)
+        const ALL: [Kind; 6] =
+            [Kind::Clients, Kind::Applications, Kind::Numbers, Kind::Calls, Kind::Notifications, Kind::Recordings];
+        ALL.into_iter().find(|kind| kind.path() == segment)
     }
 
     /// Whether customers make these, rather than calls.
@@ -49,8 +51,10 @@ pub(crate) enum Route {
     Account,
     List(Kind),
     One(Kind, String),
-    /// The notifications of a call.
-    OfCall(String),
+    /// The notifications or recordings of a call.
+    OfCall(Kind, String),
+    /// The sound of a recording.
+    Sound(String),
 }
 
 impl Route {
@@ -59,6 +63,7 @@ impl Route {
         let allow = match self {
             Route::List(kind) if kind.is_directory() => "GET, HEAD, POST",
             Route::One(kind, _) if kind.is_directory() => "GET, HEAD, POST, PUT, DELETE",
+            Route::One(Kind::Recordings, _) | Route::Sound(_) => "GET, HEAD, DELETE",
             _ => "GET, HEAD",
         };
         let allowed = allow.split(", ").any(|name| name == method.as_str());
@@ -95,8 +100,12 @@ pub(crate) fn parse(path: &str) -> Option<Target> {
     let route = match (kind.as_deref(), sid, below.as_deref(), more) {
         (None, None, None, None) => Route::Account,
         (Some(kind), None, None, None) => Route::List(Kind::of(kind)?),
+        (Some("Recordings"), Some(sid), None, None) if sid.ends_with(".wav") => {
+            Route::Sound(sid.trim_end_matches(".wav").to_owned())
+        }
         (Some(kind), Some(sid), None, None) => Route::One(Kind::of(kind)?, sid),
-        (Some("Calls"), Some(sid), Some("Notifications"), None) => Route::OfCall(sid),
+        (Some("Calls"), Some(sid), Some("Notifications"), None) => Route::OfCall(Kind::Notifications, sid),
+        (Some("Calls"), Some(sid), Some("Recordings"), None) => Route::OfCall(Kind::Recordings, sid),
         _ => return None,
     };
     Some(Target { base: format!("{root}/Accounts/{account}"), account, route, json })
@@ -130,8 +139,13 @@ impl Links<'_> {
         format!("{}/{}/{sid}{}", self.base, kind.path(), self.suffix())
     }
 
-    pub fn of_call(&self, sid: &str) -> String {
-        format!("{}/Calls/{sid}/Notifications{}", self.base, self.suffix())
+    pub fn of_call(&self, kind: Kind, sid: &str) -> String {
+        format!("{}/Calls/{sid}/{}{}", self.base, kind.path(), self.suffix())
+    }
+
+    /// The sound of a recording.
+    pub fn sound(&self, sid: &str) -> String {
+        format!("{}/{}/{sid}.wav", self.base, Kind::Recordings.path())
     }
 }
 
@@ -150,8 +164,9 @@ mod tests {
         assert!(parse("/2010-04-01/Accounts/AC1/Calls.json/CA2").unwrap().json);
         assert_eq!(
             parse("/2010-04-01/Accounts/AC1/Calls/CA2/Notifications").unwrap().route,
-            Route::OfCall("CA2".into())
+            Route::OfCall(Kind::Notifications, "CA2".into())
         );
+        assert_eq!(parse("/2010-04-01/Accounts/AC1/Recordings/RE2.wav").unwrap().route, Route::Sound("RE2".into()));
         assert_eq!(parse("/2010-04-01/Accounts/AC1/Calls/").unwrap().route, Route::List(Kind::Calls));
         for path in ["", "/", "/2010-04-01", "/2010-04-01/Accounts", "/2010-04-01Accounts/AC1", "/2010-04-01/Other/AC1"]
         {

@@ -7,11 +7,11 @@ use std::sync::{Arc, Mutex};
 use base64::Engine;
 use bytes::Bytes;
 use http::{Request, Response};
-use ringfork_api::{Api, Change, Changes, Environment, MAX_BODY, handle, token_hash};
+use ringfork_api::{Api, Change, Changes, Environment, MAX_BODY, RecordingFiles, SoundBody, handle, token_hash};
 use ringfork_state::memory::MemoryStore;
 use ringfork_state::{
     Account, CallDescription, CallSid, CallStatus, CallWrite, Calls, Direction, DirectoryAdmin, Level, Notification,
-    Notifications, Owner,
+    Notifications, Owner, Recording, Recordings,
 };
 use serde_json::{Value, json};
 
@@ -46,10 +46,27 @@ impl Changes for Seen {
     }
 }
 
+/// Lengths of files by SID.
+#[derive(Default)]
+struct Files(Mutex<std::collections::BTreeMap<String, u64>>);
+
+#[async_trait::async_trait]
+impl RecordingFiles for Files {
+    async fn length(&self, sid: &str) -> std::io::Result<Option<u64>> {
+        Ok(self.0.lock().unwrap().get(sid).copied())
+    }
+
+    async fn delete(&self, sid: &str) -> std::io::Result<()> {
+        self.0.lock().unwrap().remove(sid);
+        Ok(())
+    }
+}
+
 struct Rest {
     api: Api,
     store: MemoryStore,
     changes: Seen,
+    files: Arc<Files>,
 }
 
 impl Rest {
@@ -66,15 +83,18 @@ impl Rest {
         };
         store.create_account(&account).await.unwrap();
         let changes = Seen::default();
+        let files = Arc::new(Files::default());
         let shared = Arc::new(store.clone());
         let api = Api {
             directory: shared.clone(),
             calls: shared.clone(),
-            notifications: shared,
+            notifications: shared.clone(),
+            recordings: shared,
+            files: files.clone(),
             changes: Arc::new(changes.clone()),
             environment: Arc::new(Counted::default()),
         };
-        Self { api, store, changes }
+        Self { api, store, changes, files }
     }
 
     async fn send(&self, request: Request<Bytes>) -> Response<Bytes> {
@@ -569,4 +589,83 @@ async fn protocol() {
         assert_eq!(rest.send(Request::get(path).body(Bytes::new()).unwrap()).await.status(), 404, "{path}");
     }
     assert_eq!(rest.refused("GET", "/Widgets.json", "").await.0, 404);
+}
+
+/// RCML.md 3.4 and research 4.8: get, list by CallSid, the sound under `.wav`, delete.
+#[tokio::test]
+async fn recordings() {
+    let rest = Rest::new().await;
+    let call = |place: u8| CallSid(ringfork_state::sid::bytes(START_MS / 1000 - 100, [place; 12]));
+    let mut sids = Vec::new();
+    for place in 0..3_u8 {
+        let created = START_MS / 1000 - 50 + u64::from(place);
+        let recording = Recording {
+            sid: ringfork_state::sid::new(*b"RE", created, [place; 12]),
+            account_sid: ACCOUNT.to_owned(),
+            call: call(place % 2),
+            created_unix_ms: created * 1000,
+            updated_unix_ms: created * 1000,
+            seconds: None,
+        };
+        rest.store.put_recording(&recording).await.unwrap();
+        sids.insert(0, recording.sid);
+    }
+    rest.store.end_recording(&sids[0], 12, START_MS).await.unwrap();
+    let sid = &sids[0];
+    let one = rest.ok("GET", &format!("/Recordings/{sid}.json"), "").await;
+    let expected = json!({
+        "sid": sid, "date_created": "Tue, 14 Nov 2023 22:12:32 +0000", "date_updated": DATE, "account_sid": ACCOUNT,
+        "call_sid": call(0).to_string(), "duration": "12", "api_version": "2012-04-24",
+        "uri": format!("{ROOT}/Recordings/{sid}.json"), "file_uri": format!("{ROOT}/Recordings/{sid}.wav"),
+    });
+    assert_eq!(one, expected);
+    let listed = rest.ok("GET", "/Recordings.json", "").await;
+    let found: Vec<_> = listed["recordings"].as_array().unwrap().iter().map(|one| one["sid"].clone()).collect();
+    assert_eq!(found, sids);
+    assert_eq!(listed["recordings"][1]["duration"], Value::Null, "it runs");
+    let own = rest.ok("GET", &format!("/Recordings.json?CallSid={}", call(1)), "").await;
+    assert_eq!((own["recordings"][0]["sid"].as_str(), own["recordings"][1].is_null()), (Some(sids[1].as_str()), true));
+    let own = rest.ok("GET", &format!("/Calls/{}/Recordings.json", call(0)), "").await;
+    assert_eq!(own["recordings"].as_array().unwrap().len(), 2);
+    let xml = rest.ask("GET", &format!("/Recordings/{sid}"), "").await;
+    let xml = String::from_utf8(xml.into_body().to_vec()).unwrap();
+    assert!(xml.contains("<RestcommResponse><Recording><Sid>RE") && xml.contains("<Duration>12</Duration>"), "{xml}");
+
+    // The sound.
+    let path = format!("/Recordings/{sid}.wav");
+    assert_eq!(rest.ask("GET", &path, "").await.status(), 404, "there is no file");
+    rest.files.0.lock().unwrap().insert(sid.clone(), 1044);
+    let whole = rest.ask("GET", &path, "").await;
+    assert_eq!((whole.status().as_u16(), &whole.headers()["content-type"]), (200, &"audio/wav".parse().unwrap()));
+    assert_eq!(
+        (&whole.headers()["content-length"], &whole.headers()["accept-ranges"]),
+        (&"1044".parse().unwrap(), &"bytes".parse().unwrap())
+    );
+    let body = SoundBody { sid: sid.clone(), range: 0..1044, total: 1044 };
+    assert_eq!(whole.extensions().get::<SoundBody>(), Some(&body));
+    let head = rest.ask("HEAD", &path, "").await;
+    assert_eq!((head.status().as_u16(), &head.headers()["content-length"]), (200, &"1044".parse().unwrap()));
+    assert_eq!(head.extensions().get::<SoundBody>(), None);
+    let part = |range: &'static str| {
+        let request = Request::builder().uri(format!("{ROOT}{path}")).header("authorization", basic(ACCOUNT, TOKEN));
+        rest.send(request.header("range", range).body(Bytes::new()).unwrap())
+    };
+    let some = part("bytes=44-").await;
+    assert_eq!(
+        (some.status().as_u16(), &some.headers()["content-range"]),
+        (206, &"bytes 44-1043/1044".parse().unwrap())
+    );
+    let none = part("bytes=5000-").await;
+    assert_eq!((none.status().as_u16(), &none.headers()["content-range"]), (416, &"bytes */1044".parse().unwrap()));
+    let stranger = Request::builder().uri(format!("{ROOT}{path}")).body(Bytes::new()).unwrap();
+    assert_eq!(rest.send(stranger).await.status(), 401, "no sound without credentials");
+
+    // What cannot be done, and the end.
+    assert_eq!(rest.refused("POST", "/Recordings.json", "").await.0, 405);
+    assert_eq!(rest.refused("GET", "/Recordings/RE1.json", "").await.0, 404);
+    assert_eq!(rest.ask("DELETE", &format!("/Recordings/{sid}.json"), "").await.status(), 204);
+    assert!(rest.files.0.lock().unwrap().is_empty(), "the file goes with it");
+    for path in [path.as_str(), &format!("/Recordings/{sid}.json")] {
+        assert_eq!(rest.ask("DELETE", path, "").await.status(), 404);
+    }
 }

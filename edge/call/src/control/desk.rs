@@ -29,9 +29,9 @@ pub struct CallConfig {
 }
 
 impl CallConfig {
-    /// `RecordingUrl` (RCML.md 1.5, part 2).
+    /// `RecordingUrl` (RCML.md 1.5, part 2): the sound itself.
     pub(super) fn recording_url(&self, recording: RecordingSid) -> String {
-        format!("{}/{recording}", self.recordings_url)
+        format!("{}/{recording}.wav", self.recordings_url)
     }
 }
 

@@ -270,7 +270,7 @@ impl Bench {
 
     /// `RecordingUrl` of the last recording.
     pub fn recording_url(&self) -> String {
-        format!("http://e.example/Recordings/{}", self.recordings.last().unwrap().0)
+        format!("http://e.example/Recordings/{}.wav", self.recordings.last().unwrap().0)
     }
 
     pub fn cancels(&mut self) {
