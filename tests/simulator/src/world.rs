@@ -279,7 +279,8 @@ impl<'a> World<'a> {
             speaks: (0..callers.len()).filter(|call| plan.speaks(*call)).collect(),
             slow_store: plan.store_fails > 0.0 || plan.store_delay > 1000,
             registering: plan.registering.as_ref().map(|registering| {
-                (Rules { store_fails: registering.fails > 0.0 || registering.delay > 100 }, plan.clients.len())
+                let writes_fail = registering.fails > 0.0;
+                (Rules { writes_fail, store_fails: writes_fail || registering.delay > 100 }, plan.clients.len())
             }),
         });
         World {
@@ -536,6 +537,7 @@ impl<'a> World<'a> {
             }
             Happening::Bound { bindings, token, fails } => {
                 if !fails {
+                    self.watch.bound(&bindings);
                     self.show(Moment::Bound(&bindings))?;
                 }
                 let result = if fails { Err(StoreError::Unavailable) } else { Ok(()) };

@@ -29,6 +29,9 @@ impl Watch {
 
     /// Everything is over.
     pub fn finished(&self) -> Result<(), Fault> {
+        if let Some(registry) = &self.registry {
+            registry.finished()?;
+        }
         if let Some(recording) = self.recordings.iter().next() {
             return Err(format!("{recording} was never answered"));
         }

@@ -12,7 +12,7 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-use ringfork_call::action::{Action, Input, MediaId, PlayId, RecordingSid, Token};
+use ringfork_call::action::{Action, BindingWrite, Input, MediaId, PlayId, RecordingSid, Token};
 use ringfork_call::control::{CallSid, CallStatus, EventKind, LegPlan};
 use ringfork_rcml::evaluation::{Outcome, Purpose, Response};
 use ringfork_rcml::program::Step;
@@ -105,8 +105,8 @@ struct CallSeen {
     action: Option<Token>,
     /// The last Dial whose result its action got.
     reported: Option<usize>,
-    /// When it got its newest document.
-    document: Duration,
+    /// When it got its documents.
+    documents: Vec<Duration>,
 }
 
 /// What is known before a run.
@@ -219,7 +219,7 @@ impl Watch {
                 let Some(sid) = self.asked.remove(token) else { return };
                 let own = |call: &&mut CallSeen| call.parent.is_some_and(|parent| parent.to_string() == sid);
                 if let Some(call) = self.calls.iter_mut().find(own) {
-                    call.document = at;
+                    call.documents.push(at);
                 }
                 let declines = match result {
                     Ok(response) => match &response.outcome {
@@ -245,6 +245,11 @@ impl Watch {
                 self.recordings.remove(recording);
                 self.reached.insert("a recording ends");
             }
+            Input::Written { token, result: Ok(()) } => {
+                if let Some(registry) = &mut self.registry {
+                    registry.written(*token);
+                }
+            }
             Input::ClientChanged { login, deleted: true } => {
                 if let Some(registry) = &mut self.registry {
                     registry.deleted(login, at);
@@ -253,6 +258,13 @@ impl Watch {
             Input::Drain => self.draining = true,
             Input::Lease { held } => self.no_lease = !held,
             _ => {}
+        }
+    }
+
+    /// The store has these bindings.
+    pub fn bound(&mut self, bindings: &[BindingWrite]) {
+        if let Some(registry) = &mut self.registry {
+            registry.stored(bindings);
         }
     }
 
@@ -274,6 +286,12 @@ impl Watch {
             Action::Transmit(transmit) => self.transmitted(transmit.flow.remote(), &transmit.payload, at, unix_ms),
             Action::Deliver { event, .. } => self.event(event, unix_ms),
             Action::WriteCall { write, .. } => self.written(write, at, unix_ms),
+            Action::WriteBindings { token, bindings } => {
+                if let Some(registry) = &mut self.registry {
+                    registry.writes(*token, bindings);
+                }
+                Ok(())
+            }
             Action::Notify { notice } => self.noted(notice, at, unix_ms),
             Action::Media(media) => self.media(media),
             Action::Evaluate { token, request } => self.evaluates(*token, request),

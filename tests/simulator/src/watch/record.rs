@@ -165,9 +165,13 @@ impl Watch {
                 if let (Some(registry), Some((_, clients)), false) =
                     (&mut self.registry, &self.setup.registering, self.setup.slow_store)
                 {
+                    // The naming may wait for former writes, and a further document may come before it.
+                    let documents = &self.calls[call].documents;
+                    let lately = documents.iter().find(|document| at.saturating_sub(**document).as_secs() < 3);
+                    let begun = lately.or(documents.last()).copied().unwrap_or_default();
                     let legs_of = |noun: usize| legs.iter().filter(|plan| usize::from(plan.noun) == noun).count();
                     let nouns = (0..*clients).map(|noun| (noun, (format!("c{noun}"), legs_of(noun)))).collect();
-                    registry.dials((call, dial), &nouns, (self.calls[call].document, at), unix_ms)?;
+                    registry.dials((call, dial), &nouns, (begun, at), unix_ms)?;
                 }
             }
             Write::Accept { parent, leg, .. } => {

@@ -8,6 +8,8 @@ use std::collections::{HashMap, HashSet};
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use ringfork_call::action::{BindingWrite, Token};
+
 use super::Fault;
 use crate::proof::{parameter, password, response};
 use crate::text::Text;
@@ -22,7 +24,9 @@ const OPTIONS: Duration = Duration::from_secs(33);
 /// What the registry of a run is told before it.
 #[derive(Debug, Default, Clone)]
 pub struct Rules {
-    /// A write of bindings may fail or be late.
+    /// A write of bindings may fail.
+    pub writes_fail: bool,
+    /// It may fail or be late.
     pub store_fails: bool,
 }
 
@@ -108,6 +112,10 @@ pub struct Registry {
     rounds: HashMap<(usize, usize, usize), Round>,
     closed: HashSet<SocketAddr>,
     deleted: HashSet<String>,
+    /// What is to be written of REGISTERs, by Call-ID and CSeq, and is not.
+    unwritten: HashMap<(String, u32), Token>,
+    /// What the store has: AOR and key.
+    stored: HashSet<(String, String)>,
     /// What happened, of the things worth counting.
     pub reached: Vec<&'static str>,
 }
@@ -116,6 +124,40 @@ impl Registry {
     /// Of a run with these rules.
     pub fn new(rules: Rules) -> Registry {
         Registry { rules, ..Registry::default() }
+    }
+
+    /// The edge wants these bindings written.
+    pub fn writes(&mut self, token: Token, bindings: &[BindingWrite]) {
+        for binding in bindings {
+            if let BindingWrite::Put(record) = binding {
+                self.unwritten.insert((record.call_id.clone(), record.cseq), token);
+            }
+        }
+    }
+
+    /// A write was answered.
+    pub fn written(&mut self, token: Token) {
+        self.unwritten.retain(|_, other| *other != token);
+    }
+
+    /// The store has these.
+    pub fn stored(&mut self, bindings: &[BindingWrite]) {
+        for binding in bindings {
+            match binding {
+                BindingWrite::Put(record) => self.stored.insert((record.aor.clone(), record.key.clone())),
+                BindingWrite::Delete { aor, key } => self.stored.remove(&(aor.clone(), key.clone())),
+            };
+        }
+    }
+
+    /// Every client is deleted.
+    pub fn finished(&self) -> Result<(), Fault> {
+        match self.stored.iter().next() {
+            Some((aor, key)) if !self.rules.writes_fail => {
+                Err(format!("the store still has {key} of {aor} (RFC 3261 10.3)"))
+            }
+            _ => Ok(()),
+        }
     }
 
     /// A client was deleted, and its bindings with it.
@@ -258,6 +300,10 @@ impl Registry {
         }
         if status == 401 {
             return Ok(());
+        }
+        let written = (request.call_id().to_owned(), request.cseq().0);
+        if status == 200 && self.unwritten.contains_key(&written) {
+            return Err(format!("{what} before its bindings were written (DESIGN \"The split\")"));
         }
         self.forget_gone(at, heard);
         let judged = self.judge(&request, from, (heard, now), at);
