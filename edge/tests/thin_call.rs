@@ -91,10 +91,9 @@ async fn one_call_rings_two_devices_and_reports_each_leg() {
 
         let caller = tokio::spawn(async move {
             let answered = alice.call("15551230000").await.unwrap();
-            let (packets, strength) =
-                alice.talk(&answered.dialog, 440.0, 620.0, Duration::from_millis(1500)).await.unwrap();
+            let heard = alice.talk(&answered.dialog, 440.0, 620.0, Duration::from_millis(1500)).await.unwrap();
             alice.hang_up(&answered.dialog).await.unwrap();
-            (answered.provisional, packets, strength)
+            (answered.provisional, heard)
         });
         let (rung, has_rung) = tokio::sync::oneshot::channel();
         let loser = tokio::spawn(async move {
@@ -107,12 +106,12 @@ async fn one_call_rings_two_devices_and_reports_each_leg() {
         desk.ring(&invite).await.unwrap();
         has_rung.await.unwrap();
         let dialog = desk.answer(&invite).await.unwrap();
-        let (packets, strength) = desk.talk(&dialog, 620.0, 440.0, Duration::from_millis(1500)).await.unwrap();
+        let heard = desk.talk(&dialog, 620.0, 440.0, Duration::from_millis(1500)).await.unwrap();
         desk.hung_up().await.unwrap();
-        assert!(packets > 30 && strength > 0.8, "the callee heard {packets} packets, tone {strength}");
-        let (provisional, packets, strength) = caller.await.unwrap();
+        assert!(heard.packets > 30 && heard.tone > 0.8, "the callee {heard:?}");
+        let (provisional, heard) = caller.await.unwrap();
         assert!(provisional.contains(&180), "{provisional:?}");
-        assert!(packets > 30 && strength > 0.8, "the caller heard {packets} packets, tone {strength}");
+        assert!(heard.packets > 30 && heard.tone > 0.8, "the caller {heard:?}");
         let reason = loser.await.unwrap();
         assert_eq!(reason.as_deref(), Some("SIP;cause=200;text=\"Call completed elsewhere\""));
 

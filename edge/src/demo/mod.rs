@@ -3,9 +3,12 @@
 
 mod app;
 mod ladder;
+mod line;
 mod phone;
+mod rows;
 mod script;
 mod setup;
+mod tones;
 
 use std::collections::BTreeMap;
 use std::io::{IsTerminal, Write};
@@ -19,7 +22,8 @@ use crate::serve::Server;
 use crate::start::StartError;
 
 use app::Told;
-use ladder::{Ladder, Tint};
+use ladder::Ladder;
+pub use line::Heard;
 pub use phone::{Account, Answered, Dialog, Phone, PhoneError, Seen};
 
 /// Things to show that may wait; what is beyond is not shown.
@@ -32,7 +36,7 @@ const PARTIES: [&str; 6] = ["alice", "ringfork", "bob desk", "bob mobile", "caro
 
 /// What the picture shows.
 enum Happening {
-    Sip(Seen),
+    Phone(Seen),
     App(Told),
 }
 
@@ -77,7 +81,7 @@ impl Demonstration {
     pub async fn watch(mut self) {
         let mut calls: BTreeMap<String, String> = BTreeMap::new();
         while let Some(told) = self.heard.recv().await {
-            if let Some(line) = live_line(&told, &mut calls) {
+            if let Some(line) = rows::live(&told, &mut calls) {
                 say(&line);
             }
         }
@@ -120,6 +124,9 @@ impl Demonstration {
             "One call through it: alice calls {}; the application says <Dial> bob and carol; bob has two phones.",
             self.number
         ));
+        say(
+            "Whoever answers hears a prompt of three notes first: 1 accepts, 2 declines, and alice goes on hearing ringing.",
+        );
         say("");
         let (trace, mut seen) = mpsc::channel(QUEUE);
         let (registered, is_registered) = oneshot::channel();
@@ -142,8 +149,8 @@ impl Demonstration {
                 }
             };
             let happening = tokio::select! {
-                sip = seen.recv(), if over.is_none() => match sip {
-                    Some(sip) => Happening::Sip(sip),
+                seen = seen.recv(), if over.is_none() => match seen {
+                    Some(seen) => Happening::Phone(seen),
                     None => {
                         over = Some(tokio::time::Instant::now() + LAST_CALLBACKS);
                         continue;
@@ -155,7 +162,7 @@ impl Demonstration {
             if let Happening::App(Told::Event(event)) = &happening {
                 completed += usize::from(event.get("CallDuration").is_some());
             }
-            let row = draw(&ladder, start.elapsed().as_secs_f64(), &happening);
+            let row = rows::draw(&ladder, start.elapsed().as_secs_f64(), &happening);
             if !row.is_empty() {
                 say(&row);
             }
@@ -166,11 +173,20 @@ impl Demonstration {
         say("");
         match script.await {
             Ok(Ok(observed)) => {
-                let line = |who: &str, (packets, strength): (usize, f64), whose: &str| {
-                    format!("{who} heard {packets} packets of sound, {:.0} % of it {whose} tone.", strength * 100.0)
+                let line = |who: &str, heard: line::Heard, whose: &str| {
+                    let (packets, tone) = (heard.packets, heard.tone * 100.0);
+                    format!("{who} heard {packets} packets of sound, {tone:.0} % of it {whose} tone")
                 };
-                say(&line("alice", observed.alice, "bob's"));
-                say(&line("bob", observed.bob, "alice's"));
+                say(&format!(
+                    "{}, {} of the prompt.",
+                    line("alice", observed.alice, "carol's"),
+                    if observed.alice.prompt.is_zero() {
+                        "nothing".to_owned()
+                    } else {
+                        rows::seconds(observed.alice.prompt)
+                    }
+                ));
+                say(&format!("{}.", line("carol", observed.carol, "alice's")));
                 if observed.is_good() && completed == 3 {
                     say("Each of the three legs was reported to the application, the last event once.");
                 } else {
@@ -198,94 +214,6 @@ impl Demonstration {
         say("Ctrl-C finishes the calls that are up and ends. Real calls to the number show here:");
         say("");
     }
-}
-
-/// One message or request as a row of the picture.
-fn draw(ladder: &Ladder, seconds: f64, happening: &Happening) -> String {
-    match happening {
-        Happening::Sip(Seen { phone, sent, message }) => {
-            let (label, tint) = match (message.method(), message.status()) {
-                (Some(method), _) => {
-                    let tint = if matches!(method.as_str(), "CANCEL" | "BYE") { Tint::Bad } else { Tint::Plain };
-                    (method.as_str().to_owned(), tint)
-                }
-                (None, Some(status)) => {
-                    let tint = match status {
-                        100 => Tint::Faint,
-                        200..=299 => Tint::Good,
-                        400.. => Tint::Bad,
-                        _ => Tint::Plain,
-                    };
-                    (format!("{status} {}", ringfork_sip::build::reason_phrase(status)), tint)
-                }
-                _ => return String::new(),
-            };
-            let (from, to) = if *sent { (phone.as_str(), "ringfork") } else { ("ringfork", phone.as_str()) };
-            let reason = message.fields_named("Reason").next().map(|field| format!("Reason: {}", field.text()));
-            ladder.row(seconds, from, to, &label, &reason.unwrap_or_default(), tint)
-        }
-        Happening::App(told) => {
-            let (label, remark) = match told {
-                Told::Call(form) => ("POST /voice", format!("From={} → <Dial>", value(form, "From"))),
-                Told::Event(form) => ("POST /events", event_text(form)),
-                Told::After(form) => (
-                    "POST /after",
-                    format!(
-                        "DialCallStatus={} DialCallDuration={}",
-                        value(form, "DialCallStatus"),
-                        value(form, "DialCallDuration")
-                    ),
-                ),
-            };
-            ladder.row(seconds, "ringfork", "application", label, &remark, Tint::Faint)
-        }
-    }
-}
-
-/// A status callback in few words.
-fn event_text(form: &BTreeMap<String, String>) -> String {
-    let sid = value(form, "CallSid");
-    let tail = sid.get(sid.len().saturating_sub(4)..).unwrap_or_default();
-    let mut text = format!(
-        "{} …{tail} {} (event {})",
-        value(form, "To"),
-        value(form, "CallStatus"),
-        value(form, "SequenceNumber")
-    );
-    if let Some(duration) = form.get("CallDuration") {
-        text.push_str(&format!(", over after {duration} s"));
-    }
-    text
-}
-
-/// A line of the live list, if this deserves one.
-fn live_line(told: &Told, calls: &mut BTreeMap<String, String>) -> Option<String> {
-    let time = ringfork_call::control::rfc2822(crate::core::now().unix_ms);
-    let time = time.split(' ').find(|word| word.contains(':')).unwrap_or_default().to_owned();
-    // Bounded: a call whose end was missed is forgotten with the oldest.
-    while calls.len() > QUEUE {
-        calls.pop_first();
-    }
-    match told {
-        Told::Call(form) => {
-            let (from, to) = (value(form, "From"), value(form, "To"));
-            calls.insert(value(form, "CallSid").to_owned(), from.to_owned());
-            Some(format!("{time}  {from} calls {to}"))
-        }
-        Told::Event(form) => {
-            let from = calls.get(value(form, "ParentCallSid")).map_or("a call", String::as_str);
-            Some(format!("{time}  {from}: {}", event_text(form)))
-        }
-        Told::After(form) => {
-            let from = calls.remove(value(form, "CallSid")).unwrap_or_else(|| "a call".into());
-            let (status, seconds) = (value(form, "DialCallStatus"), value(form, "DialCallDuration"));
-            Some(format!("{time}  {from}: over, {status}, {seconds} s"))
-        }
-    }
-}
-
-fn value<'a>(form: &'a BTreeMap<String, String>, name: &str) -> &'a str {
-    form.get(name).map_or("", String::as_str)
 }
 
 /// Where a phone on this machine reaches a listener.

@@ -1,5 +1,5 @@
-//! A scripted SIP phone over UDP with one sound stream: enough to register, call, be called and hang up. It is for
-//! loopback, where nothing is lost: it sends each request once.
+//! A scripted SIP phone over UDP with one sound stream (`line.rs`): enough to register, call, be called and hang up. It
+//! is for loopback, where nothing is lost: it sends each request once.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -8,25 +8,43 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use bytes::Bytes;
-use ringfork_media::g711::Law;
 use ringfork_sip::digest::{Attempt, Client};
 use ringfork_sip::{HeaderName, Message, Method, RequestBuilder, ResponseBuilder};
 use tokio::net::UdpSocket;
 use tokio::sync::mpsc;
-use tokio::time::{Instant, MissedTickBehavior, interval, timeout_at};
+use tokio::time::{Instant, timeout_at};
 
-/// Octets of G.711 in 20 ms.
-const FRAME: usize = 160;
+use super::line::Stream;
 
-/// What went over the wire of one phone.
+/// The payload type of keys where this phone names it.
+const KEYS: u8 = 101;
+
+/// What happened at one phone, which is named by its label.
 #[derive(Debug, Clone)]
-pub struct Seen {
-    /// The phone's label.
-    pub phone: String,
-    /// It sent it.
-    pub sent: bool,
-    /// The message.
-    pub message: Message,
+pub enum Seen {
+    /// A message.
+    Message {
+        /// Whose.
+        phone: String,
+        /// It sent it.
+        sent: bool,
+        /// The message.
+        message: Box<Message>,
+    },
+    /// It heard a prompt to its end.
+    Prompt {
+        /// Which phone.
+        phone: String,
+        /// How much of the prompt arrived.
+        length: Duration,
+    },
+    /// It presses a key.
+    Pressed {
+        /// Which phone.
+        phone: String,
+        /// The key.
+        key: char,
+    },
 }
 
 /// What a phone could not do.
@@ -74,16 +92,17 @@ impl fmt::Debug for Account {
 
 /// A phone.
 pub struct Phone {
-    label: String,
+    pub(super) label: String,
     account: Account,
     edge: SocketAddr,
     digest: Client,
     sip: UdpSocket,
-    rtp: UdpSocket,
+    pub(super) rtp: UdpSocket,
+    pub(super) stream: Stream,
     local: SocketAddr,
     backlog: VecDeque<Message>,
     trace: Option<mpsc::Sender<Seen>>,
-    patience: Duration,
+    pub(super) patience: Duration,
     serial: u32,
 }
 
@@ -97,6 +116,8 @@ pub struct Dialog {
     cseq: u32,
     /// Where the other side hears.
     pub sound: Option<SocketAddr>,
+    /// The payload type of keys, where the other side takes them.
+    pub keys: Option<u8>,
 }
 
 /// What a caller's INVITE came to.
@@ -124,6 +145,7 @@ impl Phone {
             digest,
             sip,
             rtp,
+            stream: Stream::new(u32::from(local.port())),
             local,
             backlog: VecDeque::new(),
             trace: None,
@@ -234,7 +256,7 @@ impl Phone {
             if let Some(value) = &credentials {
                 request = request.header(HeaderName::ProxyAuthorization, value);
             }
-            let invite = request.body("application/sdp", self.sdp()?).build();
+            let invite = request.body("application/sdp", self.sdp(KEYS)?).build();
             self.send(invite.clone()).await?;
             let invite = self.parse(invite)?;
             let response = loop {
@@ -255,6 +277,7 @@ impl Phone {
                         target: target(&response).unwrap_or(uri),
                         cseq,
                         sound: sound(response.body()),
+                        keys: keys(response.body()),
                     };
                     let ack = self.within(&dialog, Method::Ack, cseq).build();
                     self.send(ack).await?;
@@ -307,7 +330,7 @@ impl Phone {
         let contact = format!("<{}>", self.contact());
         let response = ResponseBuilder::new(invite, 200, self.edge, Some(&tag))
             .header(HeaderName::Contact, contact)
-            .body("application/sdp", self.sdp()?);
+            .body("application/sdp", self.sdp(keys(invite.body()).unwrap_or(KEYS))?);
         let response = response.build();
         self.send(response.clone()).await?;
         let response = self.parse(response)?;
@@ -319,6 +342,7 @@ impl Phone {
             target: target(invite).unwrap_or_default(),
             cseq: 1,
             sound: sound(invite.body()),
+            keys: keys(invite.body()),
         })
     }
 
@@ -363,58 +387,6 @@ impl Phone {
     pub async fn hung_up(&mut self) -> Result<(), PhoneError> {
         let bye = self.request(&Method::Bye).await?;
         self.send(ResponseBuilder::new(&bye, 200, self.edge, None).build()).await
-    }
-
-    /// Talks for a while: a tone of `hertz` towards the other side. Returns the packets heard and the strength, 0 to 1,
-    /// of `listen` hertz in them.
-    ///
-    /// # Errors
-    /// The network's.
-    pub async fn talk(
-        &mut self,
-        dialog: &Dialog,
-        hertz: f64,
-        listen: f64,
-        time: Duration,
-    ) -> Result<(usize, f64), PhoneError> {
-        let Some(target) = dialog.sound else { return Ok((0, 0.0)) };
-        let mut header = ringfork_media::rtp::Header {
-            marker: true,
-            payload: 0,
-            sequence: 1,
-            timestamp: 0,
-            ssrc: u32::from(self.local.port()),
-        };
-        let mut heard = Vec::new();
-        let mut packets = 0;
-        let mut buffer = [0u8; 2048];
-        let mut ticks = interval(Duration::from_millis(20));
-        ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
-        let end = Instant::now() + time;
-        while Instant::now() < end {
-            tokio::select! {
-                _ = ticks.tick() => {
-                    let mut packet = header.to_bytes().to_vec();
-                    packet.extend((0..FRAME).map(|index| {
-                        let moment = f64::from(header.timestamp) + index as f64;
-                        let value = 8000.0 * (std::f64::consts::TAU * hertz * moment / 8000.0).sin();
-                        Law::Mu.encode(value as i16)
-                    }));
-                    self.rtp.send_to(&packet, target).await?;
-                    header.marker = false;
-                    header.sequence = header.sequence.wrapping_add(1);
-                    header.timestamp = header.timestamp.wrapping_add(160);
-                }
-                received = self.rtp.recv_from(&mut buffer) => {
-                    let (length, _) = received?;
-                    if let Some(payload) = buffer.get(12..length) {
-                        packets += 1;
-                        heard.extend(payload.iter().map(|code| f64::from(Law::Mu.decode(*code))));
-                    }
-                }
-            }
-        }
-        Ok((packets, strength(&heard, listen)))
     }
 
     fn within(&mut self, dialog: &Dialog, method: Method, cseq: u32) -> RequestBuilder {
@@ -468,7 +440,7 @@ impl Phone {
         loop {
             let received = timeout_at(deadline, self.sip.recv_from(&mut buffer)).await;
             let Ok(received) = received else {
-                return Err(PhoneError::Silence { phone: self.label.clone(), what: what.to_owned() });
+                return Err(self.silence(what));
             };
             let (length, _) = received?;
             let Ok(message) = Message::parse(Bytes::copy_from_slice(buffer.get(..length).unwrap_or_default())) else {
@@ -494,10 +466,20 @@ impl Phone {
     }
 
     fn show(&self, sent: bool, message: &Message) {
+        if self.trace.is_some() {
+            self.report(Seen::Message { phone: self.label.clone(), sent, message: Box::new(message.clone()) });
+        }
+    }
+
+    pub(super) fn report(&self, seen: Seen) {
         if let Some(trace) = &self.trace {
             // Who watches may fall behind: the call does not wait for the picture.
-            let _ = trace.try_send(Seen { phone: self.label.clone(), sent, message: message.clone() });
+            let _ = trace.try_send(seen);
         }
+    }
+
+    pub(super) fn silence(&self, what: &str) -> PhoneError {
+        PhoneError::Silence { phone: self.label.clone(), what: what.to_owned() }
     }
 
     fn parse(&self, payload: Bytes) -> Result<Message, PhoneError> {
@@ -537,12 +519,13 @@ impl Phone {
         format!("{}{}", ringfork_sip::header::MAGIC_COOKIE, self.unique("b"))
     }
 
-    fn sdp(&self) -> Result<String, PhoneError> {
+    fn sdp(&self, keys: u8) -> Result<String, PhoneError> {
         let rtp = self.rtp.local_addr()?;
         let family = if rtp.is_ipv4() { "IP4" } else { "IP6" };
         Ok(format!(
-            "v=0\r\no=- 1 1 IN {family} {0}\r\ns=-\r\nc=IN {family} {0}\r\nt=0 0\r\nm=audio {1} RTP/AVP 0 8\r\n\
-             a=rtpmap:0 PCMU/8000\r\na=rtpmap:8 PCMA/8000\r\na=sendrecv\r\n",
+            "v=0\r\no=- 1 1 IN {family} {0}\r\ns=-\r\nc=IN {family} {0}\r\nt=0 0\r\nm=audio {1} RTP/AVP 0 8 {keys}\r\n\
+             a=rtpmap:0 PCMU/8000\r\na=rtpmap:8 PCMA/8000\r\na=rtpmap:{keys} telephone-event/8000\r\n\
+             a=fmtp:{keys} 0-15\r\na=sendrecv\r\n",
             rtp.ip(),
             rtp.port()
         ))
@@ -563,19 +546,11 @@ fn sound(sdp: &[u8]) -> Option<SocketAddr> {
     (port != 0).then_some(SocketAddr::new(address, port))
 }
 
-/// How much of the sound is at this frequency (Goertzel), 0 to 1.
-fn strength(samples: &[f64], hertz: f64) -> f64 {
-    let energy: f64 = samples.iter().map(|sample| sample * sample).sum();
-    if energy == 0.0 {
-        return 0.0;
-    }
-    let turn = std::f64::consts::TAU * hertz / 8000.0;
-    let (mut before, mut last) = (0.0, 0.0);
-    for sample in samples {
-        let next = sample + 2.0 * turn.cos() * last - before;
-        before = last;
-        last = next;
-    }
-    let power = last * last + before * before - 2.0 * turn.cos() * last * before;
-    (2.0 * power / (energy * samples.len() as f64)).min(1.0)
+/// The payload type of telephone-event in an SDP.
+fn keys(sdp: &[u8]) -> Option<u8> {
+    let text = std::str::from_utf8(sdp).ok()?;
+    text.lines().find_map(|line| {
+        let (payload, encoding) = line.strip_prefix("a=rtpmap:")?.split_once(' ')?;
+        encoding.trim().eq_ignore_ascii_case("telephone-event/8000").then(|| payload.parse().ok())?
+    })
 }

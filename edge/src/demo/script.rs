@@ -1,39 +1,50 @@
-//! The demonstration call: alice calls the number; bob's two phones and carol's ring; bob's desk phone answers; they
-//! hear each other; alice hangs up.
+//! The demonstration call: alice calls the number; bob's two phones and carol's ring; bob's desk phone and carol answer
+//! and hear the prompt, bob declines with 2, carol accepts with 1, bob's mobile stops ringing; alice and carol hear each
+//! other; alice hangs up.
 
 use std::net::SocketAddr;
 use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
 
-use super::phone::{Account, Phone, PhoneError, Seen};
+use super::line::Heard;
+use super::phone::{Account, Dialog, Phone, PhoneError, Seen};
 
 /// How long they talk.
 const TALK: Duration = Duration::from_secs(2);
-/// How long the phones ring before one is picked up: a person sees it.
-const RING: Duration = Duration::from_millis(1200);
+/// How long bob's desk phone and carol's ring before they are picked up: a person sees it, and both hear the prompt at
+/// once for a while.
+const BOB_RINGS: Duration = Duration::from_millis(800);
+const CAROL_RINGS: Duration = Duration::from_millis(1400);
+/// What they press.
+const DECLINE: char = '2';
+const ACCEPT: char = '1';
 /// The tones that they send, hertz.
 const ALICE_TONE: f64 = 440.0;
-const BOB_TONE: f64 = 620.0;
+const CAROL_TONE: f64 = 620.0;
 
 /// What the phones observed.
 #[derive(Debug)]
 pub struct Observed {
-    /// Packets that alice heard, and how much of them was bob's tone, 0 to 1.
-    pub alice: (usize, f64),
-    /// The same of bob.
-    pub bob: (usize, f64),
-    /// Why the other phones were told to stop.
-    pub reasons: Vec<Option<String>>,
+    /// What alice heard, carol's tone being due.
+    pub alice: Heard,
+    /// What carol heard once she was connected, alice's tone being due.
+    pub carol: Heard,
+    /// How much of the prompt bob's desk phone and carol's heard.
+    pub prompts: [Duration; 2],
+    /// Why bob's mobile was told to stop.
+    pub reason: Option<String>,
 }
 
 impl Observed {
-    /// Both heard the other, and the losers know why.
+    /// Both heard the other, who was screened heard the prompt and alice did not, and the loser knows why.
     pub fn is_good(&self) -> bool {
-        let heard = |(packets, strength): (usize, f64)| packets > 25 && strength > 0.5;
+        let heard = |heard: Heard| heard.packets > 25 && heard.tone > 0.5;
         heard(self.alice)
-            && heard(self.bob)
-            && self.reasons.iter().flatten().filter(|reason| reason.contains("Call completed elsewhere")).count() == 2
+            && heard(self.carol)
+            && self.alice.prompt.is_zero()
+            && self.prompts.iter().all(|prompt| prompt.as_millis() > 1500)
+            && self.reason.as_ref().is_some_and(|reason| reason.contains("Call completed elsewhere"))
     }
 }
 
@@ -62,35 +73,46 @@ pub async fn place(
     let number = number.to_owned();
     let caller = tokio::spawn(async move {
         let answered = caller.call(&number).await?;
-        let heard = caller.talk(&answered.dialog, ALICE_TONE, BOB_TONE, TALK).await?;
+        let heard = caller.talk(&answered.dialog, ALICE_TONE, CAROL_TONE, TALK).await?;
         caller.hang_up(&answered.dialog).await?;
         caller.hide();
         caller.unregister().await?;
         Ok::<_, PhoneError>(heard)
     });
-    let losers = [mobile, other].map(|mut phone| {
-        tokio::spawn(async move {
-            let invite = phone.called().await?;
-            phone.ring(&invite).await?;
-            let reason = phone.cancelled(&invite).await?;
-            phone.hide();
-            phone.unregister().await?;
-            Ok::<_, PhoneError>(reason)
-        })
+    let loser = tokio::spawn(async move {
+        let invite = mobile.called().await?;
+        mobile.ring(&invite).await?;
+        let reason = mobile.cancelled(&invite).await?;
+        mobile.hide();
+        mobile.unregister().await?;
+        Ok::<_, PhoneError>(reason)
     });
-    let invite = desk.called().await?;
-    desk.ring(&invite).await?;
-    tokio::time::sleep(RING).await;
-    let dialog = desk.answer(&invite).await?;
-    let heard = desk.talk(&dialog, BOB_TONE, ALICE_TONE, TALK).await?;
-    desk.hung_up().await?;
-    desk.hide();
-    desk.unregister().await?;
+    let declining = tokio::spawn(async move {
+        let (_, prompt) = screened(&mut desk, BOB_RINGS, DECLINE).await?;
+        desk.hung_up().await?;
+        desk.hide();
+        desk.unregister().await?;
+        Ok::<_, PhoneError>(prompt)
+    });
+    let (dialog, prompt) = screened(&mut other, CAROL_RINGS, ACCEPT).await?;
+    let carol = other.talk(&dialog, CAROL_TONE, ALICE_TONE, TALK).await?;
+    other.hung_up().await?;
+    other.hide();
+    other.unregister().await?;
 
     let lost = |error: tokio::task::JoinError| PhoneError::Io(std::io::Error::other(error));
-    let mut reasons = Vec::new();
-    for loser in losers {
-        reasons.push(loser.await.map_err(lost)??);
-    }
-    Ok(Observed { alice: caller.await.map_err(lost)??, bob: heard, reasons })
+    let reason = loser.await.map_err(lost)??;
+    let prompts = [declining.await.map_err(lost)??, prompt];
+    Ok(Observed { alice: caller.await.map_err(lost)??, carol, prompts, reason })
+}
+
+/// Rings for a while, answers, hears the prompt and presses a key. Returns how much of the prompt it heard.
+async fn screened(phone: &mut Phone, rings: Duration, key: char) -> Result<(Dialog, Duration), PhoneError> {
+    let invite = phone.called().await?;
+    phone.ring(&invite).await?;
+    tokio::time::sleep(rings).await;
+    let dialog = phone.answer(&invite).await?;
+    let prompt = phone.listen(&dialog).await?;
+    phone.press(&dialog, key).await?;
+    Ok((dialog, prompt))
 }
