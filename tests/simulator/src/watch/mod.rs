@@ -76,6 +76,8 @@ struct Leg {
     keyed: bool,
     /// Of its noun not every binding is still there: which one it rings, if any, cannot be seen.
     unsure: bool,
+    /// How often its end was to be written.
+    tries: u32,
 }
 
 /// One caller and its call.

@@ -45,6 +45,10 @@ impl Watch {
         }
         let legs: Vec<_> = self.legs.values().filter(|leg| (leg.call, leg.dial) == (index, dial)).collect();
         let ends: Vec<_> = legs.iter().filter_map(|leg| leg.ended).collect();
+        // Which of them rang cannot be seen.
+        if legs.iter().any(|leg| leg.unsure) {
+            return Ok(());
+        }
         // The last write of a leg may wait for its former one: then its end is not known here yet.
         if ends.len() < legs.len() {
             return Ok(());
@@ -216,6 +220,7 @@ impl Watch {
                         return Err(format!("{leg} ended twice: {:?}, then {status:?}", entry.ended));
                     }
                     entry.ended = Some(*status);
+                    entry.tries += 1;
                 } else if entry.ended.is_some()
                     && !matches!(status, CallStatus::Initiated | CallStatus::Ringing | CallStatus::InProgress)
                 {

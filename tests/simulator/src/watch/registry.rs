@@ -306,7 +306,21 @@ impl Registry {
             return Err(format!("{what} before its bindings were written (DESIGN \"The split\")"));
         }
         self.forget_gone(at, heard);
-        let judged = self.judge(&request, from, (heard, now), at);
+        let mut judged = self.judge(&request, from, (heard, now), at);
+        if status == 200 && matches!(judged, Err(Refused::Perhaps)) {
+            // What stood against it has gone.
+            let client = client_of(&request);
+            let unsure = |held: &Held| held.client == client && self.sure(held, at, now) != Sure::Live;
+            let (gone, held): (Vec<_>, Vec<_>) = self.held.clone().into_iter().partition(unsure);
+            let (named, asked) = (text.all("Contact"), request.all("Contact"));
+            let stays = |held: &Held| {
+                named.iter().any(|value| value.contains(&held.uri))
+                    && !asked.iter().any(|value| value.contains(&held.uri) || value.contains(&held.key))
+            };
+            self.held = held;
+            self.held.extend(gone.into_iter().filter(stays));
+            judged = self.judge(&request, from, (heard, now), at);
+        }
         match (status, &judged) {
             (200, Ok(after)) => {
                 self.check_list(text, after, (heard, now), at).map_err(|fault| format!("{what}: {fault}"))?;

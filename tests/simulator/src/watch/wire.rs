@@ -265,10 +265,12 @@ impl Watch {
             return Err(format!("INVITE {call_id} before its leg was written (DESIGN \"The split\")"));
         }
         let dial = call.dials;
+        let mut unsure = false;
         if let Some(registry) = self.registry.as_mut().filter(|_| !self.setup.trunk.contains(&to)) {
             let uri = text.start.split(' ').nth(1).unwrap_or_default();
             registry.rings((index, dial, number), uri, to, at, unix_ms / 1000)?;
-            if registry.is_unsure((index, dial, number), at, unix_ms / 1000) {
+            unsure = registry.is_unsure((index, dial, number), at, unix_ms / 1000);
+            if unsure {
                 let of_noun = |leg: &&mut Leg| {
                     (leg.call, leg.dial) == (index, dial)
                         && leg.plan.as_ref().is_some_and(|plan| usize::from(plan.noun) == number)
@@ -279,7 +281,7 @@ impl Watch {
         let trunk = self.setup.trunk.contains(&to);
         // Legs of one noun are rung in the order in which they were named; a trunk's further target is the same leg.
         let mut leg = None;
-        if !self.setup.slow_store {
+        if !self.setup.slow_store && !unsure {
             let mut own: Vec<_> = self
                 .legs
                 .iter_mut()
