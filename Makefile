@@ -46,7 +46,7 @@ loss: test-tools ## 200 calls while one datagram in five is lost each way, in a 
 fuzz: ## Fuzz each parser for SECONDS_EACH=180
 	tests/fuzz/run.sh $(SECONDS_EACH)
 
-bench: ## Measure REGISTER, forked calls and memory beside Kamailio in the same run
+bench: ## Measure calls and memory beside Kamailio, and streams of sound beside rtpengine, in the same run
 	cargo build --release --bin ringfork
 	tests/bench/run.sh
 

@@ -210,6 +210,18 @@ mod tests {
         (store, CallWriter::new(shared.clone(), shared, owner, "AC0".into()))
     }
 
+    fn named(parent: control::CallSid, leg: control::CallSid) -> Write {
+        let plan = LegPlan {
+            leg,
+            from: "client:a".into(),
+            to: "client:b".into(),
+            noun: 0,
+            callback: None,
+            sip_headers: Vec::new(),
+        };
+        Write::NameLegs { parent, legs: vec![plan] }
+    }
+
     /// DESIGN "Few writes": a call without legs is settled by its last write.
     #[tokio::test]
     async fn a_call_without_legs_is_settled_at_its_end() {
@@ -227,15 +239,7 @@ mod tests {
     async fn a_call_whose_leg_is_not_done_stays_open_until_it_is_finished() {
         let (store, writer) = writer().await;
         writer.write(put(sid(1))).await.unwrap();
-        let plan = LegPlan {
-            leg: sid(2),
-            from: "client:a".into(),
-            to: "client:b".into(),
-            noun: 0,
-            callback: None,
-            sip_headers: Vec::new(),
-        };
-        writer.write(Write::NameLegs { parent: sid(1), legs: vec![plan] }).await.unwrap();
+        writer.write(named(sid(1), sid(2))).await.unwrap();
         writer.write(over(sid(1))).await.unwrap();
         assert_eq!(store.open_calls("one", None, 10).await.unwrap().len(), 1);
         let leg = Write::Leg {
@@ -258,15 +262,7 @@ mod tests {
     async fn a_call_with_a_stranded_event_stays_open() {
         let (store, writer) = writer().await;
         writer.write(put(sid(1))).await.unwrap();
-        let plan = LegPlan {
-            leg: sid(2),
-            from: "client:a".into(),
-            to: "client:b".into(),
-            noun: 0,
-            callback: None,
-            sip_headers: Vec::new(),
-        };
-        writer.write(Write::NameLegs { parent: sid(1), legs: vec![plan] }).await.unwrap();
+        writer.write(named(sid(1), sid(2))).await.unwrap();
         let event = control::Event {
             leg: sid(2),
             parent: sid(1),

@@ -15,6 +15,7 @@
 
 pub mod callee;
 pub mod caller;
+pub mod campaign;
 pub mod device;
 pub mod dice;
 pub mod outside;
