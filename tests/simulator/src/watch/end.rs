@@ -17,6 +17,7 @@ impl Watch {
         if self.calls.iter().any(|call| call.cancelled_first && call.proceeding && call.last.is_none()) {
             return Err("a CANCEL came before our final response and got no 487 (RCML 1.5)".into());
         }
+        self.none_screens_too_long(at)?;
         for (call_id, wire) in &self.wire {
             // Where a re-INVITE of the leg waits for its ACK, the BYE waits too (RFC 3261 §15).
             let over = wire.leg.and_then(|leg| self.legs.get(&leg)).is_some_and(|leg| leg.ended.is_some());

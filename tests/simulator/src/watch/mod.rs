@@ -1,11 +1,13 @@
 //! What must hold in every run, checked after each step: the promises of RCML.md 1.2-1.5 and of RFC 3261, as far as
 //! they can be seen from outside the core. Here is what is known of a run; [`wire`] reads the packets, [`record`] the
-//! writes, events and documents, [`ports`] the media sessions, [`registry`] follows who is registered where, and [`end`] looks at what is left at the end.
+//! writes, events and documents, [`screening`] what a leg's private document may end in, [`ports`] the media sessions,
+//! [`registry`] follows who is registered where, and [`end`] looks at what is left at the end.
 
 mod end;
 mod ports;
 mod record;
 pub mod registry;
+mod screening;
 mod wire;
 
 use std::collections::{BTreeSet, HashMap, HashSet};
@@ -18,6 +20,7 @@ use ringfork_rcml::evaluation::{Outcome, Purpose, Response};
 use ringfork_rcml::program::Step;
 
 use self::registry::{Registry, Rules};
+use self::screening::Screened;
 
 /// A fault found: what was promised and what was seen.
 pub type Fault = String;
@@ -72,6 +75,8 @@ struct Leg {
     rang: bool,
     /// Its screening document was refused, failed or hangs up.
     may_decline: bool,
+    /// Its private documents.
+    screened: Screened,
     /// An action was asked with what it keyed in.
     keyed: bool,
     /// Of its noun not every binding is still there: which one it rings, if any, cannot be seen.
@@ -232,6 +237,7 @@ impl Watch {
                 };
                 if let Some(leg) = self.legs.iter_mut().find(|(leg, _)| leg.to_string() == sid) {
                     leg.1.may_decline |= declines;
+                    leg.1.screened.given(*token, result, at);
                     self.reached.insert(match result {
                         Ok(Response { outcome: Outcome::Program(_), .. }) if declines => "screening declines",
                         Ok(Response { outcome: Outcome::Program(_), .. }) => "screening goes on",

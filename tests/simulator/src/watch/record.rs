@@ -13,6 +13,7 @@ impl Watch {
     /// A document is asked for: after a Dial its result must be what the legs say (RCML.md 1.5).
     pub(super) fn evaluates(&mut self, token: Token, request: &Request) -> Result<(), Fault> {
         self.asked.insert(token, request.call_sid.clone());
+        self.screens(token, request);
         let get = |name: &str| request.parameters.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str());
         let keyed = get("Digits").is_some();
         if let Some((_, leg)) = self.legs.iter_mut().find(|(leg, _)| leg.to_string() == request.call_sid) {
@@ -180,6 +181,7 @@ impl Watch {
             }
             Write::Accept { parent, leg, .. } => {
                 self.reached.insert("accepted");
+                self.may_be_accepted(*leg, at)?;
                 let call = self.call_of(*parent)?;
                 let dial = self.calls[call].dials;
                 let seen = self.legs.get(leg);
