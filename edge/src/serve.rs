@@ -181,11 +181,13 @@ impl Server {
         let (journal, ledger) = Ledger::new(stores.recordings.clone(), files.clone(), &credentials.account_sid);
         let ledger = tokio::spawn(ledger.run(now.unix_ms));
         let speaker = Speaker::new(speech(options.speech).await, folder.speech());
+        let mut agent = agent_config(&options, &credentials, &sip, http_address)?;
+        agent.languages = speaker.languages();
         let sounds = Library::new(tokio::runtime::Handle::current(), Fetcher { client, token }, speaker);
         let media = Arc::new(MediaCounters::default());
         let load = Arc::new(CoreLoad::default());
         let core = CoreThread::start(CoreSettings {
-            agent: agent_config(&options, &credentials, &sip, http_address)?,
+            agent,
             seed: random()?,
             bindings: loaded,
             listeners,

@@ -138,6 +138,8 @@ codes! {
     SayLoop = 13510, Warning, "use a whole number, 0 for without end; 1 is used";
     /// Say `voice` or `language`.
     SayVoice = 13511, Warning, "name a voice or a language; the default is used";
+    /// Say in a language that the server's voice does not speak.
+    SayLanguage = 13512, Warning, "this server's voice knows English only and reads the text so; start it with --speech polly for other languages";
     /// Say without text.
     SayEmpty = 13520, Warning, "write the text between the tags; it was skipped";
     /// Record `method`.

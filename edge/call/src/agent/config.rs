@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
+use crate::control::Languages;
+
 /// Transport of a listener.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Transport {
@@ -120,6 +122,8 @@ pub struct AgentConfig {
     pub account_sid: String,
     /// Where customers reach our REST interface, without a slash at its end: `RecordingUrl` begins with it.
     pub public_url: String,
+    /// What the shell speaks `<Say>` in.
+    pub languages: Languages,
     /// A bridged party silent for this long, not on hold, ends the call. Kept by the media shell.
     pub media_timeout: Duration,
     /// Bounds.
@@ -160,6 +164,7 @@ impl AgentConfig {
             abuse_limit: 20,
             account_sid: account_sid.into(),
             public_url: "http://localhost".to_owned(),
+            languages: Languages::Any,
             media_timeout: Duration::from_secs(300),
             caps: Caps::default(),
             server: concat!("Ringfork/", env!("CARGO_PKG_VERSION")).to_owned(),

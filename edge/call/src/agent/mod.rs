@@ -118,6 +118,7 @@ impl<P: Ports> Agent<P> {
                 config.account_sid
             ),
             trunk_caller_id: config.trunk.as_ref().and_then(|trunk| trunk.caller_id.clone()),
+            languages: config.languages,
         });
         let mut agent = Agent {
             calls: Calls::default(),

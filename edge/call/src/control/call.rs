@@ -383,7 +383,8 @@ impl Call {
         match std::mem::replace(&mut self.doing, Doing::Nothing) {
             Doing::Fetching(awaited) if awaited == ticket => match self.runner.load(document) {
                 Ok(()) => {
-                    voice::prepare(self.runner.ahead(), &mut self.desk);
+                    let sid = self.sid();
+                    voice::prepare(now, sid, self.runner.ahead(), &mut self.desk);
                     self.run(now);
                 }
                 Err(_) => self.end(now, Finale::Failed),

@@ -17,6 +17,28 @@ use super::signals::{CallOutput, LegId, Party, Ticket};
 use super::{CallDescription, CallSid, CallStatus, notices};
 use crate::action::{Now, PlayId, RecordingSid, Sound};
 
+/// Which languages the voice of `<Say>` speaks. It reads every text all the same.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Languages {
+    /// Whatever is asked of it, as far as it can.
+    #[default]
+    Any,
+    /// English alone.
+    English,
+}
+
+impl Languages {
+    /// Whether a language, written as in `<Say language>` (RFC 5646), is among them.
+    pub(super) fn include(self, language: &str) -> bool {
+        match self {
+            Languages::Any => true,
+            Languages::English => {
+                language.split(['-', '_']).next().is_some_and(|primary| primary.eq_ignore_ascii_case("en"))
+            }
+        }
+    }
+}
+
 /// What every call of an edge has in common.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CallConfig {
@@ -26,6 +48,8 @@ pub struct CallConfig {
     pub trunk_caller_id: Option<String>,
     /// Absolute URL of the account's recordings in REST, without a slash at its end: `RecordingUrl` begins with it.
     pub recordings_url: String,
+    /// What `<Say>` is spoken in.
+    pub languages: Languages,
 }
 
 impl CallConfig {

@@ -48,6 +48,11 @@ pub(super) fn not_heard(error: &PlayError) -> Notice {
     Notice { level: code.level(), code: code.number(), message, url: None, line: None }
 }
 
+/// A Say in a language that the voice does not speak (RCML.md part 2, Say).
+pub(super) fn not_spoken(language: &str) -> Notice {
+    Code::SayLanguage.notice(&format!("<Say language=\"{}\">", quote(language)), None, None)
+}
+
 /// A recording broke off (RCML.md part 2, Record).
 pub(super) fn recording_failed(recording: RecordingSid) -> Notice {
     Code::RecordingFailed.notice(&recording.to_string(), None, None)

@@ -65,7 +65,7 @@ impl Screening {
     pub(super) fn evaluated(&mut self, now: Now, document: Document, leg: &Card<'_>, desk: &mut Desk) -> Verdict {
         match self.runner.load(document) {
             Ok(()) => {
-                voice::prepare(self.runner.ahead(), desk);
+                voice::prepare(now, leg.call.sid, self.runner.ahead(), desk);
                 self.run(now, leg, desk)
             }
             Err(_) => Verdict::Declines,

@@ -106,15 +106,25 @@ fn sound(prompt: &Prompt) -> Option<(Sound, u32)> {
     }
 }
 
-/// Has the sounds of a document that was just loaded fetched and spoken, but for the one that is played at once.
-pub(super) fn prepare(steps: &[Step], desk: &mut Desk) {
-    let prompts = steps.iter().flat_map(|step| match step {
-        Step::Prompt(prompt) => std::slice::from_ref(prompt),
-        Step::Gather(gather) => gather.prompts.as_slice(),
-        _ => &[],
+/// A document of the call `sid` was just loaded: its sounds are fetched and spoken, but for the one that is played at
+/// once. A language that the voice does not speak leaves a warning, one for the document.
+pub(super) fn prepare(now: Now, sid: CallSid, steps: &[Step], desk: &mut Desk) {
+    let prompts = || {
+        steps.iter().flat_map(|step| match step {
+            Step::Prompt(prompt) => std::slice::from_ref(prompt),
+            Step::Gather(gather) => gather.prompts.as_slice(),
+            _ => &[],
+        })
+    };
+    let unspoken = prompts().find_map(|prompt| match prompt {
+        Prompt::Say { language, .. } if !desk.config.languages.include(language) => Some(language),
+        _ => None,
     });
+    if let Some(language) = unspoken {
+        desk.out.notify(sid, now, notices::not_spoken(language));
+    }
     let first_is_heard = matches!(steps.first(), Some(Step::Prompt(_) | Step::Gather(_)));
-    for (sound, _) in prompts.filter_map(sound).skip(usize::from(first_is_heard)).take(MAX_PREPARED) {
+    for (sound, _) in prompts().filter_map(sound).skip(usize::from(first_is_heard)).take(MAX_PREPARED) {
         desk.out.push(CallOutput::Prepare { sound });
     }
 }

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use ringfork_call::action::PlayError;
+use ringfork_call::control::Languages;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::process::Command;
 use tokio::sync::Semaphore;
@@ -87,6 +88,11 @@ impl Flite {
 impl Speech for Flite {
     fn name(&self) -> &str {
         "flite"
+    }
+
+    /// Its voices are English; it reads every text so.
+    fn languages(&self) -> Languages {
+        Languages::English
     }
 
     async fn speak(&self, utterance: &Utterance) -> Result<Vec<i16>, PlayError> {

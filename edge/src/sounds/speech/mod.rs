@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use ringfork_call::action::PlayError;
+use ringfork_call::control::Languages;
 
 use super::unreadable;
 use crate::media::source::Samples;
@@ -35,6 +36,11 @@ pub struct Utterance {
 pub trait Speech: Send + Sync {
     /// Its name, and whatever else makes the same text sound different: part of the key under which it is kept.
     fn name(&self) -> &str;
+
+    /// What it speaks in.
+    fn languages(&self) -> Languages {
+        Languages::Any
+    }
 
     /// Speaks.
     ///
@@ -69,6 +75,11 @@ impl Speaker {
     /// Keeps what is spoken in `folder`, which is made with the first.
     pub fn new(engine: Arc<dyn Speech>, folder: PathBuf) -> Self {
         Self { engine, disk: Arc::new(Disk::new(folder, disk::BYTES)) }
+    }
+
+    /// What its engine speaks in.
+    pub fn languages(&self) -> Languages {
+        self.engine.languages()
     }
 
     /// What is kept, or else spoken now.

@@ -61,31 +61,40 @@ fn voice(utterance: &Utterance) -> (VoiceId, Engine) {
     };
     match VoiceId::try_parse(name) {
         Ok(voice) => (voice, engine),
-        Err(_) => (own_voice(&utterance.language, name), Engine::Standard),
+        Err(_) => own_voice(&utterance.language, name),
     }
 }
 
-/// Of the standard engine.
-fn own_voice(language: &str, name: &str) -> VoiceId {
+/// The language's own: of the standard engine, where it has one there. Restcomm's codes are known as well.
+fn own_voice(language: &str, name: &str) -> (VoiceId, Engine) {
     let man = matches!(name.to_ascii_lowercase().as_str(), "man" | "male");
     let language = language.trim().to_ascii_lowercase().replace('_', "-");
+    let neural = match language.split('-').next().unwrap_or_default() {
+        "ca" => Some(VoiceId::Arlet),
+        "cs" => Some(VoiceId::Jitka),
+        "fi" => Some(VoiceId::Suvi),
+        _ => None,
+    };
+    if let Some(voice) = neural {
+        return (voice, Engine::Neural);
+    }
     let (woman, other) = match language.as_str() {
-        "en-gb" | "bf" => (VoiceId::Amy, VoiceId::Brian),
+        "en-gb" => (VoiceId::Amy, VoiceId::Brian),
         "en-au" => (VoiceId::Nicole, VoiceId::Russell),
         "pt-pt" => (VoiceId::Ines, VoiceId::Cristiano),
         "es-mx" => (VoiceId::Mia, VoiceId::Mia),
         "es-us" => (VoiceId::Lupe, VoiceId::Miguel),
-        "fr-ca" => (VoiceId::Chantal, VoiceId::Mathieu),
+        "fr-ca" | "cf" => (VoiceId::Chantal, VoiceId::Mathieu),
         other => match other.split('-').next().unwrap_or_default() {
             "de" => (VoiceId::Vicki, VoiceId::Hans),
-            "fr" => (VoiceId::Celine, VoiceId::Mathieu),
+            "fr" | "bf" => (VoiceId::Celine, VoiceId::Mathieu),
             "es" => (VoiceId::Lucia, VoiceId::Enrique),
             "it" => (VoiceId::Carla, VoiceId::Giorgio),
             "nl" => (VoiceId::Lotte, VoiceId::Ruben),
             "pl" => (VoiceId::Ewa, VoiceId::Jacek),
-            "pt" => (VoiceId::Vitoria, VoiceId::Ricardo),
+            "pt" | "bp" => (VoiceId::Vitoria, VoiceId::Ricardo),
             "sv" => (VoiceId::Astrid, VoiceId::Astrid),
-            "da" => (VoiceId::Naja, VoiceId::Mads),
+            "da" | "dan" => (VoiceId::Naja, VoiceId::Mads),
             "nb" | "no" => (VoiceId::Liv, VoiceId::Liv),
             "tr" => (VoiceId::Filiz, VoiceId::Filiz),
             "ru" => (VoiceId::Tatyana, VoiceId::Maxim),
@@ -94,11 +103,12 @@ fn own_voice(language: &str, name: &str) -> VoiceId {
             "cmn" | "zh" => (VoiceId::Zhiyu, VoiceId::Zhiyu),
             "ro" => (VoiceId::Carmen, VoiceId::Carmen),
             "cy" => (VoiceId::Gwyneth, VoiceId::Gwyneth),
+            "ar" | "arb" => (VoiceId::Zeina, VoiceId::Zeina),
             "is" => (VoiceId::Dora, VoiceId::Karl),
             _ => (VoiceId::Joanna, VoiceId::Matthew),
         },
     };
-    if man { other } else { woman }
+    (if man { other } else { woman }, Engine::Standard)
 }
 
 /// The text in parts that the service takes, cut behind a sentence or a word where there is one.

@@ -35,6 +35,34 @@ fn prompts_answer_the_caller() {
     assert!(t.finished);
 }
 
+/// RCML.md part 2, Say: a document in a language that the voice does not speak leaves one warning, whatever it holds of
+/// it, on the call that runs it; it is spoken all the same.
+#[test]
+fn a_language_that_the_voice_does_not_speak() {
+    let foreign =
+        |language: &str| Prompt::Say { text: "Bonjour".into(), voice: None, language: language.into(), loops: 1 };
+    let steps =
+        || vec![Step::Prompt(say("Hello")), gathering(gather(vec![foreign("fr-FR")])), Step::Prompt(foreign("de"))];
+    let mut t = start(steps());
+    t.says("answer, play caller Hello");
+    t.heard();
+    t.says("play caller Bonjour");
+    let notice = &t.notices[0];
+    assert_eq!((t.notices.len(), notice.call, notice.notice.code), (1, t.call.sid(), 13512));
+    assert!(notice.notice.message.starts_with(r#"<Say language="fr-FR">: "#), "{}", notice.notice.message);
+
+    let screen = "https://app.example/screen";
+    let dials = vec![Step::Dial(dial([screened("bob", screen)]))];
+    let mut t = Setup::new(dials).document(screen, steps()).devices("bob", 1).start();
+    t.answers(0);
+    assert_eq!((t.notices.len(), t.notices[0].call), (1, t.invites[0].sid));
+
+    for language in ["en", "EN-gb", "en_US"] {
+        let t = start(vec![Step::Prompt(foreign(language))]);
+        assert!(t.notices.is_empty(), "{language}");
+    }
+}
+
 /// RCML.md part 2: the caller is answered once; 1.5: a 200 that waits for its PRACK, and a CANCEL before it wins.
 #[test]
 fn a_cancel_before_our_200() {

@@ -19,7 +19,7 @@ use super::bench::{
 };
 use crate::action::{Application, Now, PlayError, PlayId, RecordingEnd, RecordingSid, StoreError};
 use crate::control::signals::{CallInput, CallOutput, LegId, Party as Ear, Target, Ticket};
-use crate::control::{Call, CallConfig, CallSid, CallerInfo, Event, EventKind, Reaches, Write};
+use crate::control::{Call, CallConfig, CallSid, CallerInfo, Event, EventKind, Languages, Reaches, Write};
 
 const RUNS: u64 = 4_000;
 const STEPS: usize = 100;
@@ -131,6 +131,7 @@ impl World {
             account_sid: "AC1".into(),
             trunk_caller_id: None,
             recordings_url: "http://e.example/Recordings".into(),
+            languages: Languages::default(),
         };
         let reaches = if random.random_bool(0.1) {
             Reaches::Client { identity: "direct".into() }

@@ -99,6 +99,11 @@ fn voices() {
     assert_eq!(name(Some("woman"), "fr_FR"), "Celine");
     assert_eq!(name(Some("Polly.Brian"), "en"), "Brian");
     assert_eq!(name(Some("nobody"), "de"), "Vicki");
+    // Restcomm's codes: Belgian French, Brazilian Portuguese, Canadian French, Danish.
+    for (language, voice) in [("bf", "Celine"), ("bp", "Vitoria"), ("cf", "Chantal"), ("dan", "Naja")] {
+        assert_eq!(name(None, language), voice, "{language}");
+    }
+    assert_eq!(voice(&utterance("", None, "fi-FI")), (VoiceId::Suvi, Engine::Neural), "it has no other voice");
 }
 
 #[test]
