@@ -156,7 +156,7 @@ pub fn write_tone(path: &Path, hertz: u32, seconds: u32) {
 }
 
 /// The samples of a 16-bit mono WAV; its header may be unfinished.
-fn samples(wav: &[u8]) -> Vec<i16> {
+pub fn samples(wav: &[u8]) -> Vec<i16> {
     let start = wav.windows(4).position(|window| window == b"data").map_or(wav.len(), |at| at + 8);
     wav.get(start..).unwrap_or_default().chunks_exact(2).map(|pair| i16::from_le_bytes([pair[0], pair[1]])).collect()
 }

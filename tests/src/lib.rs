@@ -1,6 +1,7 @@
 //! The harness of the whole-system tests: the built `ringfork` binary as a process ([`edge::Edge`]), a recording
 //! web server of a customer ([`web::Web`]) and real SIP clients ([`sipp`], [`baresip`]), and
-//! a scripted endpoint ([`script`]) for what those cannot say.
+//! a scripted endpoint ([`script`]) for what those cannot say. What was spoken is found again in what a softphone heard
+//! by [`speech`].
 //!
 //! Everything binds to free ports on loopback and waits on events, never on the clock alone. A wait that runs out
 //! fails the test with what was seen until then.
@@ -12,6 +13,7 @@ pub mod edge;
 pub mod load;
 pub mod script;
 pub mod sipp;
+pub mod speech;
 pub mod tally;
 pub mod web;
 

@@ -12,3 +12,4 @@ mod fork;
 mod hold;
 mod races;
 mod screening;
+mod voices;
