@@ -8,7 +8,7 @@ use super::Call;
 use super::session::{Phase, Purpose, Session};
 use crate::action::{Action, MediaAction, Ports};
 use crate::agent::core::{Core, Party};
-use crate::control::signals::{CallInput, LegId};
+use crate::control::signals::LegId;
 
 impl Call {
     /// Joins caller and leg.
@@ -38,6 +38,7 @@ impl Call {
             self.refuse_incoming(core, party, 500);
             if let Some(session) = self.session_mut(party).filter(|session| session.phase == Phase::Live) {
                 session.settle_ack(core);
+                session.digits.drop_waiting();
                 if let Some(media) = &session.media {
                     core.actions.push_back(Action::Media(MediaAction::Unbridge { media: media.id }));
                 }
@@ -70,26 +71,6 @@ impl Call {
         session.aligning -= 1;
         let body = session.sdp.make_offer(&terms);
         session.send(core, Method::Invite, Purpose::Align, Some(body));
-    }
-
-    /// A digit by INFO (RCML.md part 2): passed on in a bridge, as RFC 4733 says where the other takes no INFO; else it
-    /// is told.
-    pub fn pass_info<P: Ports>(
-        &mut self,
-        core: &mut Core<P>,
-        from: Party,
-        key: Option<char>,
-        (content_type, body): (&str, bytes::Bytes),
-    ) {
-        let Some(other) = self.other(from) else {
-            return key.into_iter().for_each(|key| self.tell(CallInput::Digit { party: from, key }));
-        };
-        let Some(session) = self.session_mut(other).filter(|session| session.phase == Phase::Live) else { return };
-        if session.info {
-            session.send_and_forget(core, Method::Info, content_type, body);
-        } else if let (Some(key), Some(media)) = (key, &session.media) {
-            core.actions.push_back(Action::Media(MediaAction::Key { media: media.id, key }));
-        }
     }
 }
 

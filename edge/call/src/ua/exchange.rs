@@ -25,7 +25,7 @@ pub enum Outcome<'a> {
 }
 
 impl Outcome<'_> {
-    fn code(&self) -> u16 {
+    pub(super) fn code(&self) -> u16 {
         match self {
             Outcome::Response(_, response) => response.status().unwrap_or(500),
             Outcome::Timeout => 408,
@@ -182,6 +182,9 @@ impl Call {
                 return;
             }
             return session.gone(core);
+        }
+        if session.digits.is_under_way(serial) {
+            return self.on_info_outcome(core, party, outcome);
         }
         let Some(mut ours) = session.outgoing.take_if(|ours| ours.serial == serial) else { return };
         core.timers.clear(&mut ours.guard);

@@ -5,6 +5,7 @@ pub mod adrift;
 mod bridge;
 mod caller;
 pub mod exchange;
+mod info;
 pub mod invite;
 mod leg;
 mod media;

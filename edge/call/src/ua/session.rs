@@ -12,6 +12,7 @@ use ringfork_sip::message::{Message, Method};
 use ringfork_sip::transaction::{ClientKey, Due, Retransmission, Timers as TransactionTimers};
 
 use super::adrift::Home;
+use super::info::Digits;
 use super::invite::{self, Abandoned, Authorization};
 use super::leg::Credentials;
 use super::session_timer::{self, Agreed, Asked, Side};
@@ -144,6 +145,8 @@ pub struct Session {
     leaving: Option<u64>,
     /// A request was repeated with credentials already; reset by a success.
     pub proved: bool,
+    /// Digits on their way to the party by INFO.
+    pub digits: Digits,
 }
 
 impl Session {
@@ -176,6 +179,7 @@ impl Session {
             aligning: 3,
             leaving: None,
             proved: false,
+            digits: Digits::default(),
         }
     }
 
@@ -201,7 +205,7 @@ impl Session {
     }
 
     /// New credentials for a request of ours where the peer asked for some before; the ACK repeats an INVITE's.
-    fn authorize<P: Ports>(&mut self, core: &mut Core<P>, method: &Method) {
+    pub(super) fn authorize<P: Ports>(&mut self, core: &mut Core<P>, method: &Method) {
         let random = core.random_u64();
         if let Some(credentials) = &mut self.credentials {
             self.authorization = credentials.again(method.as_str(), &self.dialog.target, random);
@@ -261,19 +265,6 @@ impl Session {
         builder
             .header_display(HeaderName::SessionExpires, format_args!("{};refresher={refresher}", agreed.interval))
             .header_display(HeaderName::MinSe, session_timer::MIN_SE)
-    }
-
-    /// Sends a request whose outcome nobody waits for, such as INFO.
-    pub fn send_and_forget<P: Ports>(&mut self, core: &mut Core<P>, method: Method, content_type: &str, body: Bytes) {
-        self.authorize(core, &method);
-        let cseq = self.dialog.next_cseq();
-        let mut builder = self.dialog.request(method, cseq).header(HeaderName::UserAgent, &core.config.server);
-        if let Some((name, value)) = &self.authorization {
-            builder.push(*name, value);
-        }
-        let request = builder.body(content_type, body).build();
-        let deferred = Deferred { flow: self.flow, request, owner: None, ack: false };
-        core.send_routed(self.route, self.dialog.next_hop(), deferred);
     }
 
     /// Sends the ACK of a 2xx to a re-INVITE of ours; returns it without its Via.
@@ -467,7 +458,7 @@ impl Session {
         true
     }
 
-    fn prove<P: Ports>(&mut self, core: &mut Core<P>, method: &str, response: &Message) -> bool {
+    pub(super) fn prove<P: Ports>(&mut self, core: &mut Core<P>, method: &str, response: &Message) -> bool {
         let random = core.random_u64();
         let Some(credentials) = self.credentials.as_mut().filter(|_| !self.proved) else { return false };
         self.authorization = credentials.answer(response, method, &self.dialog.target, random);
@@ -532,6 +523,7 @@ impl Session {
     /// Stops what runs for a session that is over: media, timers, and the party's own request (RFC 3261 §15.1.2: 487).
     fn quiet<P: Ports>(&mut self, core: &mut Core<P>) {
         core.close_media(&mut self.media);
+        self.digits.drop_waiting();
         self.cancel_outgoing(core);
         core.timers.clear(&mut self.timer);
         core.timers.clear(&mut self.glare);

@@ -78,26 +78,6 @@ impl Call {
         }
     }
 
-    /// Digits by INFO: answered by us, passed on in a bridge.
-    fn on_info<P: Ports>(&mut self, core: &mut Core<P>, party: Party, request: &Request) {
-        let message = &request.message;
-        let kind = message.content_type();
-        let is_digit =
-            kind.as_ref().is_some_and(|kind| kind.is("application", "dtmf-relay") || kind.is("application", "dtmf"));
-        if !is_digit && !message.body().is_empty() {
-            let response = core
-                .response(request, 415, None)
-                .header(HeaderName::Accept, "application/dtmf-relay, application/dtmf")
-                .build();
-            return core.respond(request, response);
-        }
-        core.refuse(request, 200);
-        if is_digit && let Some(content_type) = message.text(HeaderName::ContentType) {
-            let key = key_of(message.body());
-            self.pass_info(core, party, key, (&content_type, message.body_bytes()));
-        }
-    }
-
     /// An ACK of a 2xx of ours.
     pub fn on_ack<P: Ports>(&mut self, core: &mut Core<P>, party: Party, message: &Message) {
         let Some(session) = self.session_mut(party) else { return };
@@ -135,54 +115,5 @@ impl Call {
         }
         session.hang_up(core);
         self.lost(core, party);
-    }
-}
-
-/// The key that an INFO names: `Signal=5` among the lines of `application/dtmf-relay`, or the bare key of
-/// `application/dtmf`. `*` and `#` are also written as the numbers of their RFC 4733 events, 10 and 11.
-fn key_of(body: &[u8]) -> Option<char> {
-    let text = std::str::from_utf8(body).ok()?;
-    let signal = text.lines().find_map(|line| {
-        let (name, value) = line.split_once('=')?;
-        name.trim().eq_ignore_ascii_case("signal").then(|| value.trim())
-    });
-    let named = signal.unwrap_or_else(|| text.trim());
-    match named {
-        "10" => Some('*'),
-        "11" => Some('#'),
-        _ => {
-            let mut keys = named.chars().map(|key| key.to_ascii_uppercase());
-            let key = keys.next().filter(|key| matches!(key, '0'..='9' | '*' | '#' | 'A'..='D'))?;
-            keys.next().is_none().then_some(key)
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// RCML.md part 2, Gather: digits by SIP INFO, as phones write them.
-    #[test]
-    fn keys_of_info() {
-        for (body, key) in [
-            ("Signal=5\r\nDuration=160\r\n", Some('5')),
-            ("Signal= 1 \nDuration= 250", Some('1')),
-            ("Duration=100\r\nsignal=#", Some('#')),
-            ("Signal=10\r\n", Some('*')),
-            ("Signal=11", Some('#')),
-            ("Signal=d", Some('D')),
-            ("7", Some('7')),
-            (" * \r\n", Some('*')),
-            ("Signal=12", None),
-            ("Signal=16", None),
-            ("Signal=", None),
-            ("Duration=5", None),
-            ("", None),
-            ("hello", None),
-        ] {
-            assert_eq!(key_of(body.as_bytes()), key, "{body:?}");
-        }
-        assert_eq!(key_of(&[0xff, b'5']), None);
     }
 }

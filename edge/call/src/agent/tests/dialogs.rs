@@ -1,4 +1,4 @@
-//! What happens within dialogs: hold, codecs, glare, refreshes, reliable responses, digits (issue 3, `edge/call`).
+//! What happens within dialogs: hold, codecs, glare, refreshes, reliable responses (issue 3, `edge/call`).
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use crate::action::{Input, MediaAction, ResolvedTarget};
 use crate::control::{CallStatus, Write};
 
 /// A bridged call: the caller's 200 and the INVITE that the phone answered under `p1`.
-fn bridged() -> (Net, Phone, Phone, Message, Message) {
+pub fn bridged() -> (Net, Phone, Phone, Message, Message) {
     let (mut net, caller, mut phones) = setup(&["bob"]);
     let invites = ring(&mut net, &caller, &phones);
     let bob = phones.remove(0);
@@ -22,11 +22,11 @@ fn bridged() -> (Net, Phone, Phone, Message, Message) {
     (net, caller, bob, ok, invite)
 }
 
-fn body(message: &Message) -> String {
+pub fn body(message: &Message) -> String {
     String::from_utf8_lossy(message.body()).into_owned()
 }
 
-fn finish(mut net: Net, caller: &Phone, ok: &Message) {
+pub fn finish(mut net: Net, caller: &Phone, ok: &Message) {
     net.send(caller, caller.request("BYE", 90, ok, "", ""));
     net.assert_clean();
 }
@@ -275,6 +275,86 @@ fn reliable_ringing() {
     assert!(!net.sent.iter().any(|(to, _)| *to == caller.address));
     let ok = answer(&mut net, &caller, bob, &invite);
     finish(net, &caller, &ok);
+}
+
+/// The number's document rings bob with music, after `before`; the caller requires 100rel.
+fn reliable_music(before: &[Step]) -> (Net, Phone, Phone, Message) {
+    let (mut net, caller, mut phones) = setup(&["bob"]);
+    if let Some(Step::Dial(dial)) = net.program.steps.first_mut() {
+        dial.dial_music = Some("http://app.example/music.mp3".into());
+        dial.timeout = 300;
+    }
+    net.program.steps.splice(0..0, before.iter().cloned());
+    net.send(&caller, caller.invite("100", "c1", 1, "Require: 100rel\r\n", &sdp(&caller, "sendrecv")));
+    net.advance(Duration::from_secs(if before.is_empty() { 0 } else { 1 }));
+    let bob = phones.remove(0);
+    let invite = net.take_method(&bob, Method::Invite);
+    net.send(&bob, bob.respond(&invite, 180, "p1", ""));
+    (net, caller, bob, invite)
+}
+
+fn rack(response: &Message) -> String {
+    format!("RAck: {} 1 INVITE\r\n", response.rseq().unwrap())
+}
+
+fn plays(net: &Net) -> usize {
+    net.media.iter().filter(|action| matches!(action, MediaAction::Play { .. })).count()
+}
+
+/// RCML.md 1.5, `dialMusic`, and RFC 3262: the 183 with our answer is sent reliably where the caller requires it; the 200
+/// to the INVITE waits for its PRACK (§5) and does not say the answer again (RFC 6337 §2.2).
+#[test]
+fn reliable_music_in_place_of_ringing() {
+    let (mut net, caller, bob, invite) = reliable_music(&[]);
+    let early = net.take_code(&caller, 183);
+    assert!(early.has_token(HeaderName::Require, "100rel"));
+    assert!(body(&early).contains("RTP/AVP 0 8 101") && body(&early).contains("a=sendrecv"), "{}", body(&early));
+    assert_eq!(plays(&net), 1, "it is heard before the PRACK");
+    net.advance(Duration::from_millis(600));
+    let again = net.take_code(&caller, 183);
+    assert_eq!((again.rseq(), body(&again)), (early.rseq(), body(&early)));
+    // The leg answers before the PRACK.
+    net.send(&bob, bob.respond(&invite, 200, "p1", &sdp(&bob, "sendrecv")));
+    net.take_method(&bob, Method::Ack);
+    assert!(!net.sent.iter().any(|(to, message)| *to == caller.address && message.status() == Some(200)));
+    assert!(!net.media.iter().any(|action| matches!(action, MediaAction::Bridge { .. })));
+    net.send(&caller, caller.request("PRACK", 2, &early, &rack(&early), ""));
+    assert_eq!(net.take_code(&caller, 200).cseq().unwrap().method, Method::Prack);
+    let ok = net.take_code(&caller, 200);
+    assert!(ok.cseq().unwrap().method == Method::Invite && ok.body().is_empty());
+    assert_eq!(ok.to_tag(), early.to_tag());
+    net.send(&caller, caller.request("ACK", 1, &ok, "", ""));
+    assert!(net.media.iter().any(|action| matches!(action, MediaAction::Bridge { .. })));
+    net.advance(Duration::from_secs(5));
+    assert!(!net.sent.iter().any(|(to, _)| *to == caller.address), "{:?}", net.sent);
+    finish(net, &caller, &ok);
+}
+
+/// RFC 3262 §3: the 183 waits for the PRACK of the 180 before it; without one the INVITE is refused.
+#[test]
+fn music_waits_for_the_prack_of_the_ringing_before() {
+    for pracked in [true, false] {
+        let (mut net, caller, bob, invite) = reliable_music(&[Step::Pause { seconds: 1 }]);
+        let ringing = net.take_code(&caller, 180);
+        assert!(!net.sent.iter().any(|(to, message)| *to == caller.address && message.status() == Some(183)));
+        if !pracked {
+            net.advance(Duration::from_secs(32));
+            net.take_code(&caller, 504);
+            net.take_method(&bob, Method::Cancel);
+            net.assert_clean();
+            continue;
+        }
+        net.send(&caller, caller.request("PRACK", 2, &ringing, &rack(&ringing), ""));
+        net.take_code(&caller, 200);
+        let early = net.take_code(&caller, 183);
+        assert_eq!(early.rseq(), ringing.rseq().map(|rseq| rseq + 1));
+        assert!(body(&early).contains("RTP/AVP 0 8 101"));
+        net.send(&caller, caller.request("PRACK", 3, &early, &rack(&early), ""));
+        net.take_code(&caller, 200);
+        let ok = answer(&mut net, &caller, &bob, &invite);
+        assert!(ok.body().is_empty());
+        finish(net, &caller, &ok);
+    }
 }
 
 /// RFC 3262 §5: without an offer in the INVITE, the reliable 180 offers; the 200 waits for the answer in PRACK.
@@ -535,20 +615,6 @@ fn a_caller_that_calls_on_hold() {
     let held = net.take_method(bob, Method::Invite);
     net.send(bob, bob.respond(&held, 200, "p1", &sdp(bob, "recvonly")));
     net.take_method(bob, Method::Ack);
-    finish(net, &caller, &ok);
-}
-
-/// RCML.md part 2: digits by INFO are passed on.
-#[test]
-fn digits_by_info() {
-    let (mut net, caller, bob, ok, invite) = bridged();
-    let kind = "Content-Type: application/dtmf-relay\r\n";
-    net.send(&caller, caller.request("INFO", 2, &ok, kind, "Signal=5\r\nDuration=160\r\n"));
-    net.take_code(&caller, 200);
-    let info = net.take_method(&bob, Method::Info);
-    assert_eq!(body(&info), "Signal=5\r\nDuration=160\r\n");
-    net.send(&bob, bob.request_back("INFO", 1, &invite, "p1", "Content-Type: text/html\r\n", "x"));
-    net.take_code(&bob, 415);
     finish(net, &caller, &ok);
 }
 

@@ -2,6 +2,7 @@
 
 mod calls;
 mod dialogs;
+mod digits;
 pub mod net;
 mod outside;
 mod registrations;

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use ringfork_rcml::evaluation::{Outcome, Response};
+use ringfork_rcml::evaluation::{self, Outcome, Response};
 use ringfork_rcml::program::{Dial, DocumentRef, Endpoint, Events, Method as Http, Noun, Program, Step};
 use ringfork_sip::build::ResponseBuilder;
 use ringfork_sip::digest;
@@ -58,7 +58,12 @@ pub struct Net {
     pub clients: HashMap<String, ClientEntry>,
     pub numbers: HashMap<String, NumberEntry>,
     pub hosts: HashMap<String, Vec<ResolvedTarget>>,
+    /// What every document holds,
     pub program: Program,
+    /// but for these, by URL.
+    pub programs: HashMap<&'static str, Program>,
+    /// The documents that were asked for.
+    pub asked: Vec<evaluation::Request>,
     pub media: Vec<MediaAction>,
     pub events: Vec<Arc<Event>>,
     pub writes: Vec<Write>,
@@ -102,6 +107,8 @@ impl Net {
             numbers: HashMap::new(),
             hosts: HashMap::new(),
             program: Program::default(),
+            programs: HashMap::new(),
+            asked: Vec::new(),
             media: Vec::new(),
             events: Vec::new(),
             writes: Vec::new(),
@@ -223,8 +230,10 @@ impl Net {
                 self.writes.push(write);
                 answers.push_back(Input::Written { token, result: Ok(()) });
             }
-            Action::Evaluate { token, .. } => {
-                let outcome = Outcome::Program(self.program.clone());
+            Action::Evaluate { token, request } => {
+                let program = self.programs.get(request.document.url.as_str()).unwrap_or(&self.program);
+                let outcome = Outcome::Program(program.clone());
+                self.asked.push(request);
                 let response = Response { outcome, cookies: Vec::new(), notices: Vec::new() };
                 answers.push_back(Input::Evaluated { token, result: Ok(response) });
             }

@@ -90,6 +90,40 @@ fn credentials_for_the_trunk() {
     net.assert_clean();
 }
 
+/// RFC 3261 §22.2: a trunk that asks for credentials anew at a digit gets that digit once more, before the next one.
+#[test]
+fn a_digit_that_the_trunk_challenges() {
+    let (mut net, caller, trunk) = setup(&["203.0.113.90:5070"]);
+    let trunk = &trunk[0];
+    call(&mut net, &caller);
+    let first = net.take_method(trunk, Method::Invite);
+    net.send(trunk, trunk.respond_with(&first, 407, "c", &[(HeaderName::ProxyAuthenticate, CHALLENGE)], ""));
+    net.take_method(trunk, Method::Ack);
+    let invite = net.take_method(trunk, Method::Invite);
+    net.send(trunk, trunk.respond(&invite, 200, "p1", &sdp(trunk, "sendrecv")));
+    net.take_method(trunk, Method::Ack);
+    let ok = net.take_code(&caller, 200);
+    net.send(&caller, caller.request("ACK", 1, &ok, "", ""));
+    let kind = "Content-Type: application/dtmf-relay\r\n";
+    for (cseq, key) in [(2, "Signal=1\r\n"), (3, "Signal=2\r\n")] {
+        net.send(&caller, caller.request("INFO", cseq, &ok, kind, key));
+        net.take_code(&caller, 200);
+    }
+    let info = net.take_method(trunk, Method::Info);
+    assert!(info.text(HeaderName::ProxyAuthorization).unwrap().contains("nonce=\"n1\""));
+    let stale = [(HeaderName::ProxyAuthenticate, "Digest realm=\"trunk\", nonce=\"n2\", qop=\"auth\", stale=true")];
+    net.send(trunk, trunk.respond_with(&info, 407, "p1", &stale, ""));
+    for (key, nonce) in [("Signal=1\r\n", "nonce=\"n2\""), ("Signal=2\r\n", "nonce=\"n2\"")] {
+        let info = net.take_method(trunk, Method::Info);
+        assert_eq!(info.body(), key.as_bytes());
+        assert!(info.text(HeaderName::ProxyAuthorization).unwrap().contains(nonce));
+        net.send(trunk, trunk.respond(&info, 200, "p1", ""));
+    }
+    net.send(&caller, caller.request("BYE", 4, &ok, "", ""));
+    net.take_method(trunk, Method::Bye);
+    net.assert_clean();
+}
+
 /// Wrong credentials end the leg: failed.
 #[test]
 fn refused_credentials() {
