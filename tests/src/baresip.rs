@@ -38,6 +38,11 @@ pub struct Softphone {
 }
 
 impl Softphone {
+    /// The ports of RTP of a phone whose SIP port this is.
+    pub fn rtp_ports(port: u16) -> std::ops::RangeInclusive<u16> {
+        port + 10_000..=port + 10_018
+    }
+
     /// Starts a phone with this account line that plays a tone of `hertz` into each call. `commands` are typed at its
     /// start, as at its keyboard (`/dial sip:…`).
     pub fn start(account: &str, port: u16, hertz: u32, commands: &[&str]) -> Softphone {
@@ -47,8 +52,9 @@ impl Softphone {
         std::fs::create_dir(path.join("heard")).unwrap();
         let shown = path.display();
         let control = SocketAddr::new("127.0.0.1".parse().unwrap(), crate::sipp::free_port("127.0.0.1"));
+        let (first, last) = Softphone::rtp_ports(port).into_inner();
         let config = format!(
-            "poll_method epoll\nsip_listen {ADDRESS}:{port}\ncall_local_timeout 120\ncall_max_calls 4\n\
+            "poll_method epoll\nsip_listen {ADDRESS}:{port}\nrtp_ports {first}-{last}\ncall_local_timeout 120\ncall_max_calls 4\n\
              audio_player aufile,{shown}/unused.wav\naudio_source aufile,{shown}/tone.wav\n\
              audio_alert aufile,{shown}/unused.wav\nausrc_srate 8000\nauplay_srate 8000\nausrc_channels 1\n\
              auplay_channels 1\nnet_interface ring0\nmodule_path {}\nmodule g711.so\nmodule aufile.so\n\

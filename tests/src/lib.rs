@@ -1,7 +1,7 @@
 //! The harness of the whole-system tests: the built `ringfork` binary as a process ([`edge::Edge`]), a recording
 //! web server of a customer ([`web::Web`]) and real SIP clients ([`sipp`], [`baresip`]), and
 //! a scripted endpoint ([`script`]) for what those cannot say. What was spoken is found again in what a softphone heard
-//! by [`speech`].
+//! by [`speech`]; keys are typed and heard by [`keys`], packets lost by [`losses`].
 //!
 //! Everything binds to free ports on loopback and waits on events, never on the clock alone. A wait that runs out
 //! fails the test with what was seen until then.
@@ -10,7 +10,9 @@
 pub mod baresip;
 pub mod cost;
 pub mod edge;
+pub mod keys;
 pub mod load;
+pub mod losses;
 pub mod script;
 pub mod sipp;
 pub mod speech;

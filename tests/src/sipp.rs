@@ -161,6 +161,37 @@ impl Scenario {
         )
     }
 
+    /// Names telephone events in its session descriptions by another payload number than 101.
+    pub fn events_as(mut self, payload: u8) -> Scenario {
+        self.steps = self.steps.replace("RTP/AVP 0 8 101", &format!("RTP/AVP 0 8 {payload}"));
+        self.steps = self.steps.replace("rtpmap:101 ", &format!("rtpmap:{payload} "));
+        self
+    }
+
+    /// Sends an INFO with this body as the calling side, its CSeq so high, and waits for the 200.
+    pub fn info(self, cseq: u32, content_type: &str, body: &str) -> Scenario {
+        let body: String = body.lines().map(|line| format!("      {line}\n")).collect();
+        self.send(
+            &format!(
+                "      INFO [next_url] SIP/2.0\n      Via: SIP/2.0/[transport] [local_ip]:[local_port];branch=[branch]\n      [routes]\n      From: \"Test Caller\" <sip:+15550001111@[local_ip]:[local_port]>;tag=f[pid]-[call_number]\n      [last_To:]\n      Call-ID: [call_id]\n      CSeq: {cseq} INFO\n      Max-Forwards: 70\n      Content-Type: {content_type}\n      Content-Length: [len]\n\n{body}"
+            ),
+            r#"retrans="500""#,
+        )
+        .step(r#"  <recv response="200"/>"#)
+    }
+
+    /// Plays a capture of RTP from its media port; it goes on to the next step at once.
+    pub fn play(self, capture: &std::path::Path) -> Scenario {
+        let capture = capture.display();
+        self.step(&format!(r#"  <nop><action><exec play_pcap_audio="{capture}"/></action></nop>"#))
+    }
+
+    /// Plays these keys by sipp's own means (payload 96) with tones and gaps of so many milliseconds, 50 at least; it
+    /// goes on to the next step at once.
+    pub fn play_keys(self, keys: &str, tone_ms: u32) -> Scenario {
+        self.step(&format!(r#"  <nop><action><exec play_dtmf="{keys},{tone_ms}"/></action></nop>"#))
+    }
+
     /// Waits for a response; provisional ones before it are let pass.
     pub fn received(self, code: &str) -> Scenario {
         self.step(&format!(r#"  <recv response="{code}" rtd="true" rrs="true"/>"#))
@@ -207,8 +238,13 @@ impl Scenario {
 
     /// Hangs up as the calling side and waits for the 200.
     pub fn hang_up(self) -> Scenario {
+        self.hang_up_as(2)
+    }
+
+    /// The same after further requests: with this CSeq.
+    pub fn hang_up_as(self, cseq: u32) -> Scenario {
         self.send(
-            "      BYE [next_url] SIP/2.0\n      Via: SIP/2.0/[transport] [local_ip]:[local_port];branch=[branch]\n      [routes]\n      From: \"Test Caller\" <sip:+15550001111@[local_ip]:[local_port]>;tag=f[pid]-[call_number]\n      [last_To:]\n      Call-ID: [call_id]\n      CSeq: 2 BYE\n      Max-Forwards: 70\n      Content-Length: 0\n",
+            &format!("      BYE [next_url] SIP/2.0\n      Via: SIP/2.0/[transport] [local_ip]:[local_port];branch=[branch]\n      [routes]\n      From: \"Test Caller\" <sip:+15550001111@[local_ip]:[local_port]>;tag=f[pid]-[call_number]\n      [last_To:]\n      Call-ID: [call_id]\n      CSeq: {cseq} BYE\n      Max-Forwards: 70\n      Content-Length: 0\n"),
             r#"retrans="500""#,
         )
         .received("200")
@@ -383,6 +419,24 @@ pub fn load(edge: &Edge, called: &str, scenario: &Scenario, count: u32, rate: u3
 /// Places one call to `called` from the trusted peer's address.
 pub fn call(edge: &Edge, called: &str, scenario: &Scenario) -> Run {
     calls(edge, called, scenario, 1, 1)
+}
+
+/// Where a caller has its sockets, so that its packets can be told from those of others.
+#[derive(Debug, Clone, Copy)]
+pub struct Place {
+    /// Port of its signalling.
+    pub sip: u16,
+    /// Port of its RTP: even.
+    pub media: u16,
+}
+
+/// Places one call to `called` from the trusted peer's address and these ports, outliving messages that come again
+/// because others were lost.
+pub fn call_from(edge: &Edge, called: &str, scenario: &Scenario, place: Place) -> Run {
+    let (target, port, media) = (edge.sip.to_string(), place.sip.to_string(), place.media.to_string());
+    let arguments = [&target, "-s", called, "-i", crate::edge::PEER, "-p", &port, "-mp", &media, "-m", "1"];
+    let more: Vec<&str> = LONG.into_iter().chain(TRACED).collect();
+    Run::start_with(scenario, &arguments, &more)
 }
 
 /// Places `count` calls at `rate` a second from the trusted peer's address.

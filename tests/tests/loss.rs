@@ -3,6 +3,7 @@
 
 use ringfork_tests::baresip::in_namespace;
 use ringfork_tests::edge::Edge;
+use ringfork_tests::losses::Losses;
 use ringfork_tests::sipp::{Phone, Scenario, load};
 use ringfork_tests::tally::Tally;
 
@@ -38,16 +39,9 @@ async fn calls_survive_packet_loss_inside() {
     }
 
     // One datagram in five is lost on its way to the edge, and one in five on its way from it.
-    for rule in [
-        "add table inet loss",
-        "add chain inet loss input { type filter hook input priority 0 ; }",
-        "add rule inet loss input udp dport 5060 numgen random mod 100 < 20 counter drop",
-        "add rule inet loss input udp sport 5060 numgen random mod 100 < 20 counter drop",
-    ] {
-        let status =
-            std::process::Command::new("nft").args(rule.split(' ')).status().expect("nftables is not installed");
-        assert!(status.success(), "nft {rule}");
-    }
+    let losses = Losses::new();
+    losses.lose("udp dport 5060", "random mod 100 < 20");
+    losses.lose("udp sport 5060", "random mod 100 < 20");
     let caller =
         load(&edge, "1000", &Scenario::new().call().finally("200").ack().pause(500).hang_up(), CALLS, 10, true);
     let legs = (CALLS * DEVICES) as usize;
@@ -90,9 +84,7 @@ async fn calls_survive_packet_loss_inside() {
     println!(
         "{legs} legs, each with one completed, last; {connected} of {CALLS} calls connected; sipp ended with {code:?}"
     );
-    let counters = std::process::Command::new("nft").args(["list", "ruleset"]).output().unwrap();
-    let counters = String::from_utf8_lossy(&counters.stdout).into_owned();
-    assert_eq!(counters.matches("packets 0 ").count(), 0, "nothing was dropped: {counters}");
+    losses.assert_each_lost();
     edge.settled().await;
     edge.delete_clients().await;
     ringfork_tests::eventually("an empty transaction table", async || {
