@@ -18,6 +18,7 @@ impl Watch {
             return Err("a CANCEL came before our final response and got no 487 (RCML 1.5)".into());
         }
         self.none_screens_too_long(at)?;
+        self.answered_callers_hear_ringing()?;
         for (call_id, wire) in &self.wire {
             // Where a re-INVITE of the leg waits for its ACK, the BYE waits too (RFC 3261 §15).
             let over = wire.leg.and_then(|leg| self.legs.get(&leg)).is_some_and(|leg| leg.ended.is_some());

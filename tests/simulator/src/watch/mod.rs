@@ -147,6 +147,8 @@ pub struct Watch {
     open: HashSet<MediaId>,
     /// Attended media sessions, with what plays to each.
     attended: HashMap<MediaId, Option<PlayId>>,
+    /// Sessions that hear our ringing tone.
+    ringing: HashSet<MediaId>,
     /// Where the sound of each session goes.
     parties: HashMap<MediaId, IpAddr>,
     /// Recordings that are not answered.
