@@ -87,10 +87,16 @@ impl Softphone {
         let text = serde_json::json!({ "command": command, "params": parameters, "token": "t" }).to_string();
         // A netstring each way.
         stream.write_all(format!("{}:{text},", text.len()).as_bytes()).await.unwrap();
-        let mut answer = [0; 2048];
-        let length = stream.read(&mut answer).await.unwrap();
-        let answer = String::from_utf8_lossy(&answer[..length]).into_owned();
-        assert!(answer.contains("\"ok\":true"), "{command} {parameters}: {answer}");
+        // Events come before the answer; its last part is our token.
+        let mut answers = Vec::new();
+        let asked = tokio::time::timeout(crate::PATIENCE, async {
+            while !String::from_utf8_lossy(&answers).contains(r#""token":"t""#) {
+                assert_ne!(stream.read_buf(&mut answers).await.unwrap(), 0, "{command} {parameters}: no answer");
+            }
+        });
+        asked.await.unwrap_or_else(|_| panic!("{command} {parameters}: no answer"));
+        let answers = String::from_utf8_lossy(&answers).into_owned();
+        assert!(answers.contains("\"ok\":true"), "{command} {parameters}: {answers}");
     }
 
     /// Presses a key in the call that is up: RFC 4733.
