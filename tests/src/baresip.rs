@@ -16,18 +16,66 @@ pub const ADDRESS: &str = "10.9.0.1";
 
 /// Runs the ignored test `name` of this test binary inside a new network namespace, and fails as it fails.
 pub fn in_namespace(name: &str) {
+    run_inside(name, &["--map-root-user", "--net"]);
+}
+
+/// As [`in_namespace`], and with mounts of its own: [`SmallDisk`].
+pub fn in_namespace_with_mounts(name: &str) {
+    run_inside(name, &["--map-root-user", "--net", "--mount"]);
+}
+
+fn run_inside(name: &str, namespaces: &[&str]) {
     let script = format!(
         "ip link set lo up && ip link add ring0 type veth peer name ring1 && ip address add {ADDRESS}/24 dev ring0 && \
          ip link set ring0 up && ip link set ring1 up && exec \"$0\" --exact {name} --ignored --nocapture --test-threads 1"
     );
     let output = std::process::Command::new("unshare")
-        .args(["--map-root-user", "--net", "sh", "-c", &script])
+        .args(namespaces)
+        .args(["sh", "-c", &script])
         .arg(std::env::current_exe().unwrap())
         .output()
         .expect("unshare (util-linux) is not installed");
     let text = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     assert!(output.status.success(), "{text}");
     assert!(text.contains("1 passed"), "the test did not run in its namespace: {text}");
+}
+
+/// A folder on a disk of its own that can be filled; within [`in_namespace_with_mounts`] alone. Dropped, it is taken
+/// away with all that lies on it.
+pub struct SmallDisk {
+    folder: PathBuf,
+}
+
+impl SmallDisk {
+    /// Makes the folder, of so many KiB.
+    pub fn mount(folder: &Path, kibibytes: u32) -> SmallDisk {
+        std::fs::create_dir_all(folder).unwrap();
+        let size = format!("size={kibibytes}k,mode=0700");
+        let status =
+            std::process::Command::new("mount").args(["-t", "tmpfs", "-o", &size, "none"]).arg(folder).status();
+        assert!(status.expect("mount (util-linux) is not installed").success(), "{} is not mounted", folder.display());
+        SmallDisk { folder: folder.to_owned() }
+    }
+
+    /// Leaves no octet free.
+    pub fn fill(&self) {
+        use std::io::Write;
+        let mut file = std::fs::File::create(self.folder.join("ballast")).unwrap();
+        while file.write_all(&[0; 4096]).is_ok() {}
+        let error = file.write_all(&[0]).expect_err("a full disk takes nothing");
+        assert_eq!(error.kind(), std::io::ErrorKind::StorageFull);
+    }
+
+    /// Frees what was filled.
+    pub fn clear(&self) {
+        std::fs::remove_file(self.folder.join("ballast")).unwrap();
+    }
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        let _ = std::process::Command::new("umount").arg("-l").arg(&self.folder).status();
+    }
 }
 
 /// A running baresip.
