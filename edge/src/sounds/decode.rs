@@ -1,6 +1,6 @@
 //! WAV and MP3 to samples of a line, while the file comes. It blocks: it runs on a thread of its own.
 
-use std::io::{self, Read, Seek, SeekFrom};
+use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use ringfork_call::action::PlayError;
@@ -12,8 +12,11 @@ use symphonia::core::formats::{FormatOptions, FormatReader, TrackType};
 use symphonia::core::io::{MediaSource, MediaSourceStream};
 use symphonia::core::meta::MetadataOptions;
 
+use self::head::Mended;
 use super::resample::Resampler;
 use super::unreadable;
+
+mod head;
 
 /// Samples of a chunk that is given on: 200 ms.
 const CHUNK: usize = 1600;
@@ -36,51 +39,6 @@ pub fn decode(
     // What a stranger sends may meet a fault of the decoder: that ends this sound and nothing else.
     let caught = catch_unwind(AssertUnwindSafe(|| decode_any(source, media_type, give)));
     caught.unwrap_or_else(|_| Err(unreadable("the file is damaged: the decoder broke down on it")))
-}
-
-/// A file whose first octets were mended: a WAV that is written as a stream says any length, and what its outer length
-/// says is not needed to read it.
-struct Mended {
-    head: io::Cursor<Vec<u8>>,
-    rest: Box<dyn MediaSource>,
-}
-
-impl Mended {
-    fn new(mut rest: Box<dyn MediaSource>) -> io::Result<Self> {
-        let mut head = Vec::with_capacity(12);
-        rest.by_ref().take(12).read_to_end(&mut head)?;
-        if head.starts_with(b"RIFF")
-            && let Some(length) = head.get_mut(4..8)
-        {
-            length.fill(0xff);
-        }
-        Ok(Mended { head: io::Cursor::new(head), rest })
-    }
-}
-
-impl Read for Mended {
-    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
-        match self.head.read(into)? {
-            0 => self.rest.read(into),
-            count => Ok(count),
-        }
-    }
-}
-
-impl Seek for Mended {
-    fn seek(&mut self, _: SeekFrom) -> io::Result<u64> {
-        Err(io::Error::from(io::ErrorKind::Unsupported))
-    }
-}
-
-impl MediaSource for Mended {
-    fn is_seekable(&self) -> bool {
-        false
-    }
-
-    fn byte_len(&self) -> Option<u64> {
-        self.rest.byte_len()
-    }
 }
 
 fn decode_any(

@@ -60,6 +60,15 @@ fn g711_files() {
         let coded: Vec<u8> = (0..=255).cycle().take(2560).collect();
         let expected: Vec<i16> = coded.iter().map(|octet| law.decode(*octet)).collect();
         assert_eq!(read(wav(code, 1, 8000, 8, &coded)).unwrap(), expected, "{law:?}");
+        // Many tools leave out the count of further octets; some tell of some.
+        let mut short = wav(code, 1, 8000, 8, &coded);
+        short.drain(36..38);
+        short[16] = 16;
+        assert_eq!(read(short).unwrap(), expected, "{law:?}, a format of 16 octets");
+        let mut long = wav(code, 1, 8000, 8, &coded);
+        long.splice(36..38, [3, 0, 1, 2, 3, 0]);
+        long[16] = 21;
+        assert_eq!(read(long).unwrap(), expected, "{law:?}, a format of 21 octets");
     }
 }
 
@@ -72,16 +81,27 @@ fn mp3() {
     assert!(share > 0.98, "{share} of it at 600 Hz");
 }
 
-/// A writer that streams does not know its length: the sizes are 0 or as large as they can be.
+/// A writer that streams does not know its length: the sizes are 0, as large as they can be, or those of nothing yet.
 #[test]
 fn wav_of_unknown_length() {
     let samples = tone(8000, 600.0, 8000);
-    for size in [u32::MAX, 0x7fff_ffff] {
-        let mut file = wav(1, 1, 8000, 16, &octets(&samples));
-        file[4..8].copy_from_slice(&size.to_le_bytes());
+    let file = wav(1, 1, 8000, 16, &octets(&samples));
+    for (outer, size) in
+        [(u32::MAX, u32::MAX), (0x7fff_ffff, 0x7fff_ffff), (0x7fff_f024, 0x7fff_f000), (u32::MAX, 0), (0, 0), (36, 0)]
+    {
+        let mut file = file.clone();
+        file[4..8].copy_from_slice(&outer.to_le_bytes());
         file[40..44].copy_from_slice(&size.to_le_bytes());
+        is_tone(&read(file.clone()).unwrap(), 600.0, 8000);
+        // With chunks before the sound, of even and odd length.
+        file.splice(36..36, *b"LIST\x12\0\0\0INFOINAM\x05\0\0\0title\0junk\x05\0\0\0.....\0");
         is_tone(&read(file).unwrap(), 600.0, 8000);
     }
+    let mut empty = file[..44].to_vec();
+    empty[4..8].copy_from_slice(&62u32.to_le_bytes());
+    empty[40..44].fill(0);
+    empty.extend(b"LIST\x12\0\0\0INFOINAM\x06\0\0\0title\0");
+    assert!(read(empty).is_err(), "what follows an empty sound is none");
 }
 
 /// What is cut is heard up to there.
