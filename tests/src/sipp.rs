@@ -7,6 +7,7 @@
 use std::net::{SocketAddr, UdpSocket};
 use std::path::PathBuf;
 use std::process::Stdio;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use tokio::process::{Child, Command};
 
@@ -463,7 +464,18 @@ pub fn calls(edge: &Edge, called: &str, scenario: &Scenario, count: u32, rate: u
     )
 }
 
-/// A base for sipp's own media sockets, which it binds although nothing is played.
+/// A base for sipp's own media sockets, which it binds although nothing is played. They lie below the edge's and the
+/// system's own ports; tests that run at once in processes of their own begin at different ones.
 fn media_port() -> String {
-    (free_port("127.0.0.1") & !3).to_string()
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    let is_free = |port: &u16| {
+        let addresses = ["127.0.0.1", crate::edge::PEER];
+        addresses.iter().all(|ip| (*port..port + 4).all(|port| UdpSocket::bind((*ip, port)).is_ok()))
+    };
+    let start = std::process::id().wrapping_mul(97);
+    let ports = std::iter::repeat_with(|| {
+        let place = start.wrapping_add(NEXT.fetch_add(1, Ordering::Relaxed));
+        10_000 + 4 * u16::try_from(place % 2400).unwrap()
+    });
+    ports.take(2400).find(is_free).expect("ports for sipp's media").to_string()
 }
