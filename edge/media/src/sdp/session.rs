@@ -109,18 +109,22 @@ impl Session {
 
     /// Writes our answer to the party's offer, from the other party's terms (or [`Terms::standard`]): the codecs of
     /// both in the offer's order, with the offer's payload numbers and the other party's fmtp; the direction narrowed
-    /// to what the offer allows; as many media lines as the offer has, all others with port 0 (RFC 3264 §6).
+    /// to what the offer allows; as many media lines as the offer has, all others with port 0 (RFC 3264 §6). Where no
+    /// speech codec is in both, but G.711 by one law in the offer and by the other in the terms, the offer's law is
+    /// taken: the relay makes one of the other.
     ///
     /// # Errors
     /// [`SdpError::NoCodec`]: nothing in common, answer 488. Nothing has changed then.
     pub fn make_answer(&mut self, offer: &Description, terms: &Terms) -> Result<Bytes, SdpError> {
         let audio = offer.audio();
+        let shared = |offered: &Codec| offered.is_speech() && best_match(offered, &terms.codecs).is_some();
+        let transcodes = !audio.codecs.iter().any(shared) && terms.codecs.iter().any(|codec| codec.law().is_some());
         let codecs: Vec<Codec> = audio
             .codecs
             .iter()
-            .filter_map(|offered| {
-                let other = best_match(offered, &terms.codecs)?;
-                Some(Codec { fmtp: other.fmtp.clone(), ..offered.clone() })
+            .filter_map(|offered| match best_match(offered, &terms.codecs) {
+                Some(other) => Some(Codec { fmtp: other.fmtp.clone(), ..offered.clone() }),
+                None => (transcodes && offered.law().is_some()).then(|| offered.clone()),
             })
             .collect();
         if !codecs.iter().any(Codec::is_speech) {

@@ -47,8 +47,8 @@ impl Terms {
 
     /// The first offer of a leg (DESIGN "Media"): the caller's codecs in its order with its payload numbers, `sendrecv`
     /// even where the caller is on hold; `decodable_only` (a noun with `url`, a recorded Dial) keeps PCMU, PCMA and
-    /// telephone-event alone. For a caller that was answered with one law of G.711 the other is offered too, last: the
-    /// relay makes one of the other, and the caller is not asked again.
+    /// telephone-event alone. Where the caller has one law of G.711 the other is offered too, last: the relay makes one of
+    /// the other, and the caller is not asked again.
     ///
     /// # Errors
     /// [`SdpError::NoCodec`] when no speech codec is left.
@@ -62,9 +62,7 @@ impl Terms {
         if decodable_only {
             terms.codecs.retain(Codec::is_decodable);
         }
-        if matches!(caller, CallerMedia::Answered(_)) {
-            terms.offer_both_laws();
-        }
+        terms.offer_both_laws();
         if terms.codecs.iter().any(Codec::is_speech) { Ok(terms) } else { Err(SdpError::NoCodec) }
     }
 

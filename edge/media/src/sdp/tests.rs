@@ -126,9 +126,25 @@ fn an_answered_callers_leg_is_offered_both_laws() {
     leg.accept_answer(body("8 101", &["rtpmap:101 telephone-event/8000"]).as_bytes()).unwrap();
     let (there, back) = (PayloadMap::between(&caller, &leg), PayloadMap::between(&leg, &caller));
     assert_eq!((there.apply(0), back.apply(8), there.apply(101)), (8, 0, 101));
-    // One that was not answered yet is offered no more than it said.
-    let terms = Terms::for_leg(CallerMedia::Offered(&parse(&offer)), true).unwrap();
-    assert_eq!(terms.codecs.iter().map(|c| c.payload).collect::<Vec<_>>(), [0, 101]);
+}
+
+/// Issue 4: the same for a caller that was not answered yet: it is answered with its own law.
+#[test]
+fn an_offer_of_one_law_reaches_a_leg_of_the_other() {
+    let offer = parse(&body("0 101", &["rtpmap:101 telephone-event/8000"]));
+    let terms = Terms::for_leg(CallerMedia::Offered(&offer), false).unwrap();
+    assert_eq!(terms.codecs.iter().map(|c| c.payload).collect::<Vec<_>>(), [0, 101, 8]);
+    let (mut caller, mut leg) = (us(1), us(2));
+    leg.make_offer(&terms);
+    leg.accept_answer(body("8 101", &["rtpmap:101 telephone-event/8000"]).as_bytes()).unwrap();
+    let answer = text(caller.make_answer(&offer, &leg.remote_terms().unwrap()).unwrap());
+    assert!(answer.contains("m=audio 20000 RTP/AVP 0 101\r\n"), "{answer}");
+    let (there, back) = (PayloadMap::between(&caller, &leg), PayloadMap::between(&leg, &caller));
+    assert_eq!((there.apply(0), back.apply(8), there.apply(101)), (8, 0, 101));
+    // A codec that both have is never given up for that.
+    let (mut caller, both) = (us(1), parse(&body("9 0", &[])));
+    let answer = text(caller.make_answer(&both, &Terms::of(&parse(&body("8 9", &[])))).unwrap());
+    assert!(answer.contains("RTP/AVP 9\r\n"), "{answer}");
 }
 
 /// RFC 3264 §6: as many media lines as offered, the refused ones with port 0; codecs in the offer's order with its
