@@ -351,6 +351,33 @@ async fn records_what_is_said_inside() {
     assert_eq!(edge.rest_any("DELETE", &path, &[]).await.0, 404);
 }
 
+/// RCML.md part 2, Record: a caller who hangs up ends it; the action is still asked, with `Digits=hangup` and the sound.
+#[test]
+fn a_hangup_ends_a_recording() {
+    in_namespace("a_hangup_ends_a_recording_inside");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "runs inside the namespace that a_hangup_ends_a_recording makes"]
+async fn a_hangup_ends_a_recording_inside() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("data");
+    let (edge, web) = start(&data).await;
+    web.document("/voice", r#"<Response><Record playBeep="false" action="BASE/after"/></Response>"#);
+    let mut bob = call(&edge).await;
+    let file = begun(&data, &[]).await;
+    grown(&file, 20).await;
+    bob.close().await;
+    let after = web.wait("/after", 1).await.remove(0);
+    let kept = sound(&edge, after.parameter("RecordingUrl")).await;
+    assert_eq!((after.parameter("Digits"), after.parameter("CallStatus")), ("hangup", "completed"));
+    assert_eq!(after.parameter("RecordingDuration"), whole_seconds(&kept));
+    assert!(kept.len() >= 16_000, "{} samples", kept.len());
+    is_tone(&kept, CALLER);
+    assert_eq!(over(&edge, sid(&file)).await["duration"], whole_seconds(&kept));
+    edge.settled().await;
+}
+
 /// Both tones at once, but for the first half second, in which a phone may not speak yet, and a tenth of the rest.
 fn is_mixed(sound: &[i16]) {
     let both = |block: &[i16]| share_at(block, CALLEE) > 0.25 && share_at(block, CALLER) > 0.25;
