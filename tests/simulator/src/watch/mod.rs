@@ -20,7 +20,7 @@ use ringfork_rcml::evaluation::{Outcome, Purpose, Response};
 use ringfork_rcml::program::Step;
 
 use self::registry::{Registry, Rules};
-use self::screening::Screened;
+use self::screening::{Counts, Screened};
 
 /// A fault found: what was promised and what was seen.
 pub type Fault = String;
@@ -151,6 +151,8 @@ pub struct Watch {
     ringing: HashSet<MediaId>,
     /// Where the sound of each session goes.
     parties: HashMap<MediaId, IpAddr>,
+    /// What each phone has heard to its end, and pressed.
+    counts: HashMap<IpAddr, Counts>,
     /// Recordings that are not answered.
     recordings: HashSet<RecordingSid>,
     /// What happened, of the things worth counting.
@@ -237,9 +239,11 @@ impl Watch {
                     },
                     Err(_) => true,
                 };
+                let before = self.legs.iter().find(|(leg, _)| leg.to_string() == sid);
+                let before = before.and_then(|(_, leg)| self.counts_of(leg));
                 if let Some(leg) = self.legs.iter_mut().find(|(leg, _)| leg.to_string() == sid) {
                     leg.1.may_decline |= declines;
-                    leg.1.screened.given(*token, result, at);
+                    leg.1.screened.given(*token, result, at, before);
                     self.reached.insert(match result {
                         Ok(Response { outcome: Outcome::Program(_), .. }) if declines => "screening declines",
                         Ok(Response { outcome: Outcome::Program(_), .. }) => "screening goes on",
@@ -249,7 +253,15 @@ impl Watch {
             }
             Input::Played { media, result, .. } => {
                 self.attended.insert(*media, None);
+                if let Some(party) = self.parties.get(media) {
+                    self.counts.entry(*party).or_default().sounds += 1;
+                }
                 self.reached.insert(if result.is_ok() { "a sound is heard" } else { "a sound fails" });
+            }
+            Input::Digit { media, .. } => {
+                if let Some(party) = self.parties.get(media) {
+                    self.counts.entry(*party).or_default().keys += 1;
+                }
             }
             Input::Recorded { recording, .. } => {
                 self.recordings.remove(recording);

@@ -124,14 +124,16 @@ impl Watch {
             if !answered || call.accepted.contains(&call.dials) {
                 continue;
             }
-            let mut legs = self.legs.values().filter(|leg| (leg.call, leg.dial) == (index, call.dials));
+            let legs = || self.legs.values().filter(|leg| (leg.call, leg.dial) == (index, call.dials));
             let ip = call.address.map(|address| address.ip());
             let own = self.parties.iter().find(|(media, party)| Some(**party) == ip && self.open.contains(media));
-            let hears = own.is_some_and(|(media, _)| {
-                self.ringing.contains(media) || self.attended.get(media).is_some_and(Option::is_some)
-            });
-            if legs.any(|leg| self.is_waited_for(leg)) && own.is_some() && !hears {
+            let Some((media, _)) = own else { continue };
+            let hears = self.ringing.contains(media) || self.attended.get(media).is_some_and(Option::is_some);
+            if !hears && legs().any(|leg| self.is_waited_for(leg)) {
                 return Err(format!("caller {index} hears nothing while a leg rings or screens (RCML 1.3)"));
+            }
+            if self.ringing.contains(media) && legs().all(|leg| leg.ended.is_some()) {
+                return Err(format!("caller {index} hears ringing, and its legs are over (RCML part 2)"));
             }
         }
         Ok(())

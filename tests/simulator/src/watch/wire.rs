@@ -22,7 +22,10 @@ impl Watch {
         }
         match method {
             "UPDATE" => drop(self.reached.insert("a party sends UPDATE")),
-            "INFO" => drop(self.reached.insert("a party sends a digit")),
+            "INFO" => {
+                self.counts.entry(from.ip()).or_default().keys += 1;
+                self.reached.insert("a party sends a digit");
+            }
             "INVITE" if in_dialog => drop(self.reached.insert("a party re-INVITEs")),
             _ => {}
         }
