@@ -37,7 +37,7 @@ mutations: ## Seed deliberate faults one at a time; each must be found by the si
 
 soak: test-tools ## Place CALLS=20000 forked calls at RATE=10 a second against the release binary
 	cargo build --release --bin ringfork --bin soak
-	target/release/soak $(CALLS) $(RATE)
+	$${CARGO_TARGET_DIR:-target}/release/soak $(CALLS) $(RATE)
 
 loss: test-tools ## 200 calls while one datagram in five is lost each way, in a network namespace
 	cargo build --bin ringfork
