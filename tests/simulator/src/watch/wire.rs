@@ -223,7 +223,8 @@ impl Watch {
                     && at < wire.answered_at + Duration::from_secs(u64::from(*seconds))
                     && let Some(leg) = wire.leg.and_then(|leg| self.legs.get(&leg))
                     && !leg.may_decline
-                    && leg.ended == Some(CallStatus::Completed)
+                    && leg.ended.is_none_or(|ended| ended == CallStatus::Completed)
+                    && leg.said.last().is_some_and(|(_, said)| *said == Said::Success(true))
                 {
                     return Err(format!("BYE {call_id} in the middle of its screening (RCML 1.2, 1.3)"));
                 }
