@@ -82,36 +82,44 @@ impl Source {
     }
 }
 
-/// Whether a bridged party has said nothing for too long, by RTP or RTCP.
+/// Whether a bridged party has said nothing for too long, by RTP or RTCP: once for each silence.
 #[derive(Debug, Clone, Copy)]
 pub struct Silence {
     limit: Duration,
     since: Instant,
     held: bool,
+    /// This silence was reported; the next one is another.
+    reported: bool,
 }
 
 impl Silence {
     /// Counting from now, when the party is bridged.
     pub fn new(limit: Duration, now: Instant) -> Silence {
-        Silence { limit, since: now, held: false }
+        Silence { limit, since: now, held: false, reported: false }
     }
 
-    /// A packet came.
+    /// A packet came, or it counts anew for another reason: the party is bridged.
     pub fn heard(&mut self, now: Instant) {
         self.since = now;
+        self.reported = false;
     }
 
     /// The call is held by either side, or no longer: on hold silence is no fault, and it counts anew afterwards.
     pub fn hold(&mut self, held: bool, now: Instant) {
         if self.held && !held {
-            self.since = now;
+            self.heard(now);
         }
         self.held = held;
     }
 
-    /// Whether the limit has passed.
+    /// Whether the limit has passed and this silence was not reported.
     pub fn is_silent(&self, now: Instant) -> bool {
-        !self.held && now.saturating_duration_since(self.since) >= self.limit
+        !self.held && !self.reported && now.saturating_duration_since(self.since) >= self.limit
+    }
+
+    /// This silence was reported.
+    pub fn report(&mut self) {
+        self.reported = true;
     }
 }
 
@@ -191,6 +199,22 @@ mod tests {
         // Hold and resume at the same place.
         source.signal(None, signalling, false, later);
         assert_eq!(source.target(), Some(at("192.0.2.1:5002")));
+    }
+
+    /// A silence is reported once; a packet, a bridge or a hold's end begins another.
+    #[test]
+    fn each_silence_is_reported_once() {
+        let start = moment();
+        let limit = Duration::from_secs(300);
+        let mut silence = Silence::new(limit, start);
+        silence.report();
+        assert!(!silence.is_silent(start + limit * 9));
+        silence.heard(start + limit);
+        assert!(silence.is_silent(start + limit * 2));
+        silence.report();
+        silence.hold(true, start + limit * 3);
+        silence.hold(false, start + limit * 4);
+        assert!(silence.is_silent(start + limit * 5));
     }
 
     /// Issue 3: neither RTP nor RTCP for 300 s, not on hold.

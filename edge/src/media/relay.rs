@@ -156,7 +156,6 @@ struct Session {
     recorded: bool,
     /// Since the last sign of life, since it was bridged, or since its hold ended.
     silence: Silence,
-    reported: bool,
 }
 
 pub struct Relay {
@@ -384,7 +383,6 @@ impl Relay {
             keys: None,
             recorded: false,
             silence: Silence::new(self.settings.silence, now),
-            reported: false,
         };
         if slot == self.slots.len() {
             self.slots.push(Some(session));
@@ -450,7 +448,6 @@ impl Relay {
                 continue;
             }
             session.silence.heard(now);
-            session.reported = false;
             // On hold towards us: a packet is a sign of life, but not for the other party's ear.
             if !(session.receive || rtcp) {
                 continue;
@@ -530,9 +527,12 @@ impl Relay {
     /// Issue text: a bridged call with neither RTP nor RTCP from one side, not on hold, is ended; the core does that.
     fn look_for_silence(&mut self, now: Instant) {
         for session in self.slots.iter_mut().flatten() {
-            if session.bridge.is_some() && !session.reported && session.silence.is_silent(now) {
-                // A full queue: the next check tries again.
-                session.reported = self.inputs.try_send(Input::MediaSilent { media: session.media }).is_ok();
+            // A full queue: the next check tries again.
+            if session.bridge.is_some()
+                && session.silence.is_silent(now)
+                && self.inputs.try_send(Input::MediaSilent { media: session.media }).is_ok()
+            {
+                session.silence.report();
             }
         }
     }
@@ -573,3 +573,6 @@ impl Session {
         Some(if rtcp { &sockets.rtcp } else { &sockets.rtp })
     }
 }
+
+#[cfg(test)]
+mod tests;
