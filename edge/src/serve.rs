@@ -26,6 +26,7 @@ use crate::adapters::{
 use crate::config::{self, Data, DigestChoice, Options, SpeechChoice};
 use crate::core::{self, CoreLoad, CoreSettings, CoreThread};
 use crate::http::{self, CoreChanges, Pages};
+use crate::media::source::Sounds;
 use crate::media::{MediaCounters, RelaySettings};
 use crate::net::{bind_all, local_addresses};
 use crate::recordings::{self, Ledger};
@@ -185,6 +186,7 @@ impl Server {
         agent.languages = speaker.languages();
         let sounds = Library::new(tokio::runtime::Handle::current(), Fetcher { client, token }, speaker);
         let media = Arc::new(MediaCounters::default());
+        let relay = relay_settings(&options, &agent, folder.recordings(), media.clone(), Arc::new(sounds));
         let load = Arc::new(CoreLoad::default());
         let core = CoreThread::start(CoreSettings {
             agent,
@@ -193,14 +195,7 @@ impl Server {
             listeners,
             rtp_ports: options.rtp_ports,
             pairs: usize::try_from(descriptors.saturating_sub(OTHER_FILES) / 4).unwrap_or(usize::MAX).max(16),
-            media: RelaySettings {
-                silence: Duration::from_secs(300),
-                trusted: media_trust(&options),
-                counters: media.clone(),
-                sounds: Arc::new(sounds),
-                ringing: options.ringing.into(),
-                recordings: folder.recordings(),
-            },
+            media: relay,
             recordings: journal,
             services: services.clone(),
             inputs: received,
@@ -412,6 +407,24 @@ fn agent_config(
     Ok(config)
 }
 
+/// What the media thread is told.
+fn relay_settings(
+    options: &Options,
+    agent: &AgentConfig,
+    recordings: PathBuf,
+    counters: Arc<MediaCounters>,
+    sounds: Arc<dyn Sounds>,
+) -> RelaySettings {
+    RelaySettings {
+        silence: agent.media_timeout,
+        trusted: media_trust(options),
+        counters,
+        sounds,
+        ringing: options.ringing.into(),
+        recordings,
+    }
+}
+
 /// Where REST answers without `--public-url`: an address of this machine where it listens on all of them.
 fn own_url(http: SocketAddr, local: &[IpAddr]) -> String {
     let same_family = |ip: &&IpAddr| ip.is_ipv4() == http.is_ipv4();
@@ -462,6 +475,19 @@ fn raise_file_limit() -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Issue 3: a bridged party without RTP and RTCP for 300 s, not on hold, is ended.
+    #[test]
+    fn silence_is_reported_after_300_seconds() {
+        let words = ["ringfork", "serve"].into_iter().map(Into::into);
+        let Ok(config::Mode::Serve(options)) = config::parse(words, &|_| None) else { panic!() };
+        let credentials =
+            Credentials { account_sid: "AC0".into(), auth_token: "secret".into(), clients: Vec::new(), number: None };
+        let agent = agent_config(&options, &credentials, &options.sip, options.http).unwrap();
+        let sounds = Arc::new(crate::media::source::NoSounds);
+        let settings = relay_settings(&options, &agent, PathBuf::new(), Arc::default(), sounds);
+        assert_eq!(settings.silence, Duration::from_secs(300));
+    }
 
     #[test]
     fn a_trunks_literal_address_is_found() {
