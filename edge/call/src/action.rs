@@ -269,8 +269,10 @@ pub enum Sound {
 /// Why a sound was not heard to its end.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PlayError {
-    /// One line that names the fix, for the call's Notifications.
+    /// One line that names the fix, for the call's Notifications; without the URL.
     pub reason: String,
+    /// Of a file: its URL, or the one that it redirected to.
+    pub url: Option<Arc<str>>,
     /// It could not be fetched (11200 family) rather than read or spoken (12400).
     pub fetch: bool,
 }

@@ -172,7 +172,7 @@ mod tests {
 
     #[test]
     fn an_error_comes_after_what_was_decoded() {
-        let error = PlayError { reason: "cut off".into(), fetch: true };
+        let error = PlayError { reason: "cut off".into(), url: None, fetch: true };
         let (sender, stream) = mpsc::channel(4);
         sender.try_send(Ok(vec![5; 10].into())).unwrap();
         sender.try_send(Err(error.clone())).unwrap();

@@ -51,7 +51,7 @@ pub struct NoSounds;
 
 impl Sounds for NoSounds {
     fn open(&self, _: &Sound) -> SampleStream {
-        failed(PlayError { reason: "this edge has no source of sounds".into(), fetch: false })
+        failed(PlayError { reason: "this edge has no source of sounds".into(), url: None, fetch: false })
     }
 
     fn prepare(&self, _: &Sound) {}

@@ -39,7 +39,7 @@ impl Sounds for Shelf {
                 samples.chunks(77).for_each(|chunk| sender.try_send(Ok(chunk.into())).unwrap());
                 stream
             }
-            None => source::failed(PlayError { reason: "404".into(), fetch: true }),
+            None => source::failed(PlayError { reason: "404".into(), url: None, fetch: true }),
         }
     }
 

@@ -86,7 +86,7 @@ fn is_elsewhere(url: &str, body: &Body) -> bool {
 }
 
 fn unfetched(failure: &Failure) -> PlayError {
-    PlayError { reason: failure.to_string(), fetch: true }
+    PlayError { reason: failure.reason.to_string(), url: Some(failure.url.as_str().into()), fetch: true }
 }
 
 /// Decodes the body into the track.

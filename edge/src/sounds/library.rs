@@ -116,7 +116,12 @@ impl Shared {
         }
         let (freshness, ended) = match outcome {
             Ok(freshness) => (freshness, Ok(())),
-            Err(error) => (None, Err(error)),
+            Err(mut error) => {
+                if let Sound::File { url } = &sound {
+                    error.url.get_or_insert_with(|| url.clone());
+                }
+                (None, Err(error))
+            }
         };
         let whole = track.end(ended);
         let mut inner = self.inner();

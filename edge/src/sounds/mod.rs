@@ -29,5 +29,5 @@ pub(crate) const RATE: u32 = 8000;
 
 /// It could not be read or spoken.
 pub(crate) fn unreadable(reason: impl Into<String>) -> PlayError {
-    PlayError { reason: reason.into(), fetch: false }
+    PlayError { reason: reason.into(), url: None, fetch: false }
 }

@@ -741,7 +741,7 @@ impl<'a> World<'a> {
                 }
             }
             MediaAction::Play { media, play, loops, .. } => {
-                let failed = PlayError { reason: "no sound".to_owned(), fetch: self.dice.chance(0.5) };
+                let failed = PlayError { reason: "no sound".to_owned(), url: None, fetch: self.dice.chance(0.5) };
                 let result = if self.dice.chance(0.1) { Err(failed) } else { Ok(()) };
                 let after = self.dice.pick(&[0, 10, 500, 2500]);
                 let ends = (loops > 0 || result.is_err()) && self.dice.chance(0.95);

@@ -43,9 +43,13 @@ pub(super) fn reject_answered() -> Notice {
 
 /// A sound that was not heard to its end (RCML.md part 2, Say and Play).
 pub(super) fn not_heard(error: &PlayError) -> Notice {
-    let code = if error.fetch { Code::HttpStatus } else { Code::PromptFailed };
-    let message = quote(&error.reason);
-    Notice { level: code.level(), code: code.number(), message, url: None, line: None }
+    let (reason, url) = (quote(&error.reason), error.url.as_deref().map(without_credentials));
+    if !error.fetch {
+        return Code::PromptFailed.notice(&reason, url.as_deref(), None);
+    }
+    // The code's own fix speaks of a document.
+    let (code, message) = (Code::HttpStatus, format!("{reason}: make the URL answer 200 with WAV or MP3"));
+    Notice { level: code.level(), code: code.number(), message, url, line: None }
 }
 
 /// A Say in a language that the voice does not speak (RCML.md part 2, Say).

@@ -165,9 +165,11 @@ async fn one_fetch_for_all() {
 async fn failures_are_told_apart() {
     let bench = Bench::new().await;
     let error = bench.hear(&bench.file("/none.wav")).await.unwrap_err();
-    assert!(error.fetch && error.reason.contains("answered 404") && error.reason.contains("/none.wav"), "{error:?}");
+    let none = format!("{}/none.wav", bench.base);
+    assert_eq!(error, PlayError { reason: "answered 404".into(), url: Some(none.into()), fetch: true });
     let error = bench.hear(&bench.file("/page")).await.unwrap_err();
     assert!(!error.fetch && error.reason.contains("neither WAV nor MP3 (text/html)"), "{error:?}");
+    assert!(error.url.is_some_and(|url| url.ends_with("/page")), "what cannot be read is named too");
     let error = bench.hear(&Sound::File { url: "nonsense".into() }).await.unwrap_err();
     assert!(error.fetch, "{error:?}");
     // The guard of documents (RCML.md 3.2).

@@ -92,10 +92,26 @@ fn a_sound_that_fails() {
     for (fetch, code) in [(true, 11200), (false, 12400)] {
         let mut t = start(vec![Step::Prompt(say("Hello")), Step::Prompt(say("You"))]);
         t.skip();
-        t.played(Err(PlayError { reason: "404".into(), fetch }));
+        t.played(Err(PlayError { reason: "404".into(), url: None, fetch }));
         t.says("play caller You");
         assert_eq!(t.notices.iter().map(|notice| notice.notice.code).collect::<Vec<_>>(), [code]);
         assert_eq!(t.notices[0].call, t.call.sid());
+    }
+}
+
+/// RCML.md 3.4: however long a sound's URL is, its notice says what was wrong with it, and shows no password.
+#[test]
+fn a_sound_that_fails_says_why() {
+    for (fetch, code) in [(true, 11200), (false, 12400)] {
+        let path = "x".repeat(300);
+        let mut t = start(vec![Step::Prompt(say("Hello"))]);
+        t.skip();
+        let url = Some(format!("https://u:p@bucket.example/{path}").into());
+        t.played(Err(PlayError { reason: "answered 403".into(), url, fetch }));
+        let notice = &t.notices[0].notice;
+        assert_eq!(notice.code, code);
+        assert!(notice.message.starts_with("answered 403: "), "{}", notice.message);
+        assert_eq!(notice.url.as_deref(), Some(format!("https://bucket.example/{path}").as_str()));
     }
 }
 
@@ -300,7 +316,7 @@ fn a_prompt_breaks_a_chain() {
         t.finished
     };
     assert!(!chain(Ok(())));
-    assert!(chain(Err(PlayError { reason: "no".into(), fetch: false })));
+    assert!(chain(Err(PlayError { reason: "no".into(), url: None, fetch: false })));
 }
 
 /// RCML.md part 2: a Say before the Dial: the caller hears a ringing tone; 1.5: after an answered Dial its keys count.
@@ -363,7 +379,7 @@ fn music_that_fails() {
     let mut t = with_music(vec![]);
     t.provisional(0, 180);
     t.skip();
-    t.played(Err(PlayError { reason: "404".into(), fetch: true }));
+    t.played(Err(PlayError { reason: "404".into(), url: None, fetch: true }));
     t.says("tone on");
     assert_eq!(t.notices[0].notice.code, 11200);
     t.answers(0);

@@ -325,7 +325,7 @@ impl World {
         match playing {
             Some(play) if self.chance(0.6) => {
                 self.ears.insert(party, None);
-                let failed = PlayError { reason: "no such sound".into(), fetch: true };
+                let failed = PlayError { reason: "no such sound".into(), url: None, fetch: true };
                 let result = if self.chance(0.1) { Err(failed) } else { Ok(()) };
                 self.input(CallInput::Played { party, play, result });
             }
