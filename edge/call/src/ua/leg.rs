@@ -319,6 +319,9 @@ impl Call {
                     core.timers.clear(&mut former.silence);
                     core.drop_tag(&former.tag);
                 }
+                if let Some(credentials) = &mut outbound.credentials {
+                    credentials.attempt = digest::Attempt::default();
+                }
                 (core.new_call_id(), core.new_tag(key, Party::Leg(leg)), 1)
             }
         };

@@ -41,6 +41,17 @@ fn finish(mut net: Net, caller: &Phone) {
     net.assert_clean();
 }
 
+/// A target challenges the first INVITE; returns the second, which has credentials.
+fn challenged(net: &mut Net, trunk: &Phone) -> Message {
+    let first = net.take_method(trunk, Method::Invite);
+    assert!(!first.has(HeaderName::ProxyAuthorization));
+    net.send(trunk, trunk.respond_with(&first, 407, "c", &[(HeaderName::ProxyAuthenticate, CHALLENGE)], ""));
+    net.take_method(trunk, Method::Ack);
+    let proved = net.take_method(trunk, Method::Invite);
+    assert!(proved.has(HeaderName::ProxyAuthorization));
+    proved
+}
+
 fn completed(net: &Net) -> usize {
     net.events.iter().filter(|event| event.kind == EventKind::Completed).count()
 }
@@ -171,6 +182,27 @@ fn further_targets() {
     net.send(&trunk[2], trunk[2].respond(&third, 200, "p1", &sdp(&trunk[2], "sendrecv")));
     assert_eq!(net.events.iter().filter(|event| event.kind == EventKind::Initiated).count(), 1);
     finish(net, &caller);
+}
+
+/// RCML.md part 2: the next target also where each asks for credentials: each INVITE is a request of its own, with its own
+/// answer to a challenge (RFC 3261 §22.2).
+#[test]
+fn further_targets_that_challenge() {
+    for silent in [false, true] {
+        let (mut net, caller, trunk) = setup(&["203.0.113.90:5070", "203.0.113.91:5070"]);
+        call(&mut net, &caller);
+        let proved = challenged(&mut net, &trunk[0]);
+        if silent {
+            net.advance(Duration::from_millis(4_100));
+        } else {
+            net.send(&trunk[0], trunk[0].respond(&proved, 503, "c", ""));
+        }
+        let proved = challenged(&mut net, &trunk[1]);
+        net.send(&trunk[1], trunk[1].respond(&proved, 200, "p1", &sdp(&trunk[1], "sendrecv")));
+        net.take_method(&trunk[1], Method::Ack);
+        assert_eq!(completed(&net), 0);
+        finish(net, &caller);
+    }
 }
 
 /// RCML.md 1.4: no address: `initiated`, then `completed` with failed. Timer B is 408: no-answer.
