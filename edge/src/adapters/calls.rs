@@ -159,8 +159,8 @@ impl Table {
     }
 }
 
-/// The item that a write is about.
-fn subject(write: &Write) -> CallSid {
+/// The call or leg whose item a write is about.
+pub fn subject(write: &Write) -> CallSid {
     convert::sid(match write {
         Write::PutParent { call, .. } => call.sid,
         Write::NameLegs { parent, .. } | Write::Accept { parent, .. } | Write::Parent { parent, .. } => *parent,

@@ -23,6 +23,7 @@ use std::task::{Context, Poll, Waker};
 use std::time::Instant;
 
 use ringfork_call::action::{Action, Input, StoreError};
+use ringfork_state::CallSid;
 use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 
@@ -132,7 +133,7 @@ impl Services {
                 Box::pin(async move {
                     let result = this.stores.directory.client(&login).await;
                     let result =
-                        result.map(|found| found.map(convert::client)).map_err(|error| failed("client", &error));
+                        result.map(|found| found.map(convert::client)).map_err(|error| failed("client", None, &error));
                     Some(Input::Client { token, result })
                 }),
             ),
@@ -141,21 +142,22 @@ impl Services {
                 Box::pin(async move {
                     let result = this.stores.directory.number(&number).await;
                     let result =
-                        result.map(|found| found.map(convert::number)).map_err(|error| failed("number", &error));
+                        result.map(|found| found.map(convert::number)).map_err(|error| failed("number", None, &error));
                     Some(Input::Number { token, result })
                 }),
             ),
             Action::WriteBindings { token, bindings } => (
                 immediate,
                 Box::pin(async move {
-                    let result = this.bindings.write(bindings).await.map_err(|error| failed("binding", &error));
+                    let result = this.bindings.write(bindings).await.map_err(|error| failed("binding", None, &error));
                     Some(Input::Written { token, result })
                 }),
             ),
             Action::WriteCall { token, write } => (
                 immediate,
                 Box::pin(async move {
-                    let result = this.calls.write(write).await.map_err(|error| failed("call", &error));
+                    let call = calls::subject(&write);
+                    let result = this.calls.write(write).await.map_err(|error| failed("call", Some(call), &error));
                     Some(Input::Written { token, result })
                 }),
             ),
@@ -222,10 +224,11 @@ impl Services {
     }
 }
 
-/// Counts a failure of the store and says what the core can do about it.
-fn failed(what: &'static str, error: &ringfork_state::StoreError) -> StoreError {
+/// Counts a failure of the store and says what the core can do about it. `call`: whose item it is.
+fn failed(what: &'static str, call: Option<CallSid>, error: &ringfork_state::StoreError) -> StoreError {
     metrics::counter!("ringfork_store_errors_total", "item" => what).increment(1);
-    tracing::warn!(item = what, %error, "the store did not do what was asked");
+    let call = call.map(tracing::field::display);
+    tracing::warn!(item = what, call, %error, "the store did not do what was asked");
     convert::error(error)
 }
 
@@ -244,3 +247,6 @@ fn refusal(action: Action) -> Option<Input> {
         _ => None,
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -2,6 +2,8 @@
 
 mod log;
 mod metrics;
+#[cfg(test)]
+pub mod testing;
 
 pub use self::log::{LogGuard, init as init_log};
 pub use self::metrics::{Exposition, ProcessMetrics, install as install_metrics};
