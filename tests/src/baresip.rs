@@ -26,7 +26,7 @@ pub fn in_namespace_with_mounts(name: &str) {
 
 fn run_inside(name: &str, namespaces: &[&str]) {
     let script = format!(
-        "ip link set lo up && ip link add ring0 type veth peer name ring1 && ip address add {ADDRESS}/24 dev ring0 && \
+        "PATH=$PATH:/usr/sbin:/sbin; ip link set lo up && ip link add ring0 type veth peer name ring1 && ip address add {ADDRESS}/24 dev ring0 && \
          ip link set ring0 up && ip link set ring1 up && exec \"$0\" --exact {name} --ignored --nocapture --test-threads 1"
     );
     let output = std::process::Command::new("unshare")
