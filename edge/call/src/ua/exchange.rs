@@ -228,7 +228,7 @@ impl Call {
                 remote_tag: session.dialog.remote_tag.clone(),
                 ack: None,
                 next_hop: session.dialog.next_hop().to_owned(),
-                stray: session.stray(),
+                stray: session.stray(ours.cseq),
             };
             core.owners.insert(key, Owner::Answered(Box::new(answered)));
         }

@@ -9,7 +9,7 @@ use ringfork_sip::message::{Message, Method};
 use crate::action::Ports;
 use crate::agent::core::Core;
 use crate::agent::hop::{Deferred, Route};
-use ringfork_sip::dialog::Dialog;
+use ringfork_sip::dialog::{Dialog, Initiated};
 
 /// The header that proves us to a peer which asked, to be repeated in the ACK (RFC 3261 §22.1).
 pub type Authorization = Option<(HeaderName, String)>;
@@ -34,8 +34,8 @@ pub struct Abandoned {
     pub route: Route,
     /// The flow that it went over.
     pub flow: Flow,
-    /// Its Request-URI.
-    pub target: String,
+    /// What it said.
+    pub ours: Initiated,
     /// To tags that got their BYE.
     pub ended: Vec<String>,
     /// The greatest CSeq used in dialogs of it (PRACK).
@@ -48,8 +48,8 @@ impl Abandoned {
     /// A 2xx came: ACK, and BYE the first time. Bounded: a peer that forks into more than 32 dialogs gets no BYE for
     /// the rest.
     pub fn on_success<P: Ports>(&mut self, core: &mut Core<P>, response: &Message) {
-        let Some(mut dialog) = Dialog::of_uac(response, &self.target) else { return };
-        let ack = ack(&dialog, dialog.local_cseq, &self.authorization, None);
+        let mut dialog = Dialog::of_uac(response, &self.ours);
+        let ack = ack(&dialog, self.ours.cseq, &self.authorization, None);
         core.send_routed(
             self.route,
             dialog.next_hop(),

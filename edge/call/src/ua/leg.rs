@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use ringfork_media::sdp::{CallerMedia, Session as Sdp, Terms};
-use ringfork_sip::build::RequestBuilder;
+use ringfork_sip::build::{RequestBuilder, address_value};
 use ringfork_sip::digest;
 use ringfork_sip::flow::Flow;
 use ringfork_sip::header::HeaderName;
@@ -23,7 +23,7 @@ use crate::agent::hop::{Deferred, Route, Waiter, Way, host_text};
 use crate::agent::timers::TimerId;
 use crate::control::CallSid;
 use crate::control::signals::{CallInput, Invite, LegId, Target};
-use ringfork_sip::dialog::Dialog;
+use ringfork_sip::dialog::{Dialog, Initiated};
 
 /// How long a trunk's target may be silent before the next one is tried (RCML.md part 2, Number).
 const NO_RESPONSE: Duration = Duration::from_secs(4);
@@ -115,9 +115,8 @@ impl std::fmt::Debug for Credentials {
 struct Attempt {
     key: Option<ClientKey>,
     flow: Flow,
-    call_id: String,
-    tag: String,
-    cseq: u32,
+    /// What it says of the dialogs that it makes.
+    ours: Initiated,
     authorization: invite::Authorization,
     /// Any response came.
     heard: bool,
@@ -241,7 +240,7 @@ impl Call {
             max_forwards: self.caller.max_forwards.saturating_sub(1),
             interval: INTERVAL,
             min_se: MIN_SE,
-            attempt: flow.map(|flow| Attempt::new(flow, String::new(), String::new(), 0)),
+            attempt: flow.map(|flow| Attempt::new(flow, Initiated::default())),
             invite,
         })
     }
@@ -312,20 +311,27 @@ impl Call {
             return;
         };
         let former = outbound.attempt.take();
-        let (call_id, tag, cseq) = match (former, &again) {
-            (Some(former), Some(_)) => (former.call_id, former.tag, former.cseq + 1),
+        let ours = match (former, &again) {
+            (Some(former), Some(_)) => Initiated { cseq: former.ours.cseq + 1, ..former.ours },
             (former, _) => {
                 if let Some(mut former) = former {
                     core.timers.clear(&mut former.silence);
-                    core.drop_tag(&former.tag);
+                    core.drop_tag(&former.ours.local_tag);
                 }
                 if let Some(credentials) = &mut outbound.credentials {
                     credentials.attempt = digest::Attempt::default();
                 }
-                (core.new_call_id(), core.new_tag(key, Party::Leg(leg)), 1)
+                let tag = core.new_tag(key, Party::Leg(leg));
+                Initiated {
+                    call_id: core.new_call_id(),
+                    local: outbound.from(&core.config.domain, &tag),
+                    local_tag: tag,
+                    cseq: 1,
+                    target: outbound.uri.clone(),
+                }
             }
         };
-        let mut attempt = Attempt::new(flow, call_id, tag, cseq);
+        let mut attempt = Attempt::new(flow, ours);
         attempt.authorization = again.flatten();
         let request = outbound.write(core, &attempt);
         attempt.key = core.request(flow, &request, Some(Owner::Leg { call: key, leg }));
@@ -436,8 +442,8 @@ impl Call {
         core.legs -= 1;
         let tag = response.to_tag().unwrap_or_default();
         let early = attempt.early.into_iter().find(|early| early.tag == tag);
-        let Some(mut dialog) = Dialog::of_uac(response, &outbound.uri) else { return };
-        let invite_cseq = attempt.cseq;
+        let mut dialog = Dialog::of_uac(response, &attempt.ours);
+        let invite_cseq = attempt.ours.cseq;
         let mut sdp = None;
         if let Some(early) = early {
             dialog.local_cseq = dialog.local_cseq.max(early.dialog.local_cseq);
@@ -472,7 +478,7 @@ impl Call {
             remote_tag: tag.to_owned(),
             ack: Some(ack),
             next_hop: session.dialog.next_hop().to_owned(),
-            stray: session.stray(),
+            stray: session.stray(invite_cseq),
         };
         core.owners.insert(key, Owner::Answered(Box::new(answered)));
         session.restart_timer(core);
@@ -562,29 +568,27 @@ impl Call {
 }
 
 impl Attempt {
-    fn new(flow: Flow, call_id: String, tag: String, cseq: u32) -> Attempt {
-        Attempt {
-            key: None,
-            flow,
-            call_id,
-            tag,
-            cseq,
-            authorization: None,
-            heard: false,
-            silence: None,
-            early: Vec::new(),
-        }
+    fn new(flow: Flow, ours: Initiated) -> Attempt {
+        Attempt { key: None, flow, ours, authorization: None, heard: false, silence: None, early: Vec::new() }
     }
 }
 
 impl Outbound {
+    /// From of its INVITEs.
+    fn from(&self, domain: &str, tag: &str) -> Vec<u8> {
+        match &self.invite.from_user {
+            Some(user) => address_value(self.invite.display_name.as_deref(), &own_uri(user, domain), Some(tag)),
+            None => address_value(Some("Anonymous"), "sip:anonymous@anonymous.invalid", Some(tag)),
+        }
+    }
+
     /// The INVITE, without Via.
     fn write<P: Ports>(&mut self, core: &mut Core<P>, attempt: &Attempt) -> Bytes {
         let flow = attempt.flow;
         let port = self.media.as_ref().map_or(0, |media| media.port);
         let body = match &self.sdp {
             // Again in the same dialog: the same description (RFC 3261 §22.2).
-            Some((_, body)) if attempt.cseq > 1 => body.clone(),
+            Some((_, body)) if attempt.ours.cseq > 1 => body.clone(),
             _ => {
                 let mut sdp = core.new_sdp(flow, port);
                 let body = sdp.make_offer(&self.terms);
@@ -599,22 +603,11 @@ impl Outbound {
             builder.push(HeaderName::Route, path);
         }
         builder = builder.max_forwards(self.max_forwards);
-        builder = match &invite.from_user {
-            Some(user) => {
-                let uri = own_uri(user, domain);
-                builder.address(HeaderName::From, invite.display_name.as_deref(), &uri, Some(&attempt.tag))
-            }
-            None => builder.address(
-                HeaderName::From,
-                Some("Anonymous"),
-                "sip:anonymous@anonymous.invalid",
-                Some(&attempt.tag),
-            ),
-        };
         builder = builder
+            .header(HeaderName::From, &attempt.ours.local)
             .address(HeaderName::To, None, &self.to, None)
-            .call_id(&attempt.call_id)
-            .cseq(attempt.cseq)
+            .call_id(&attempt.ours.call_id)
+            .cseq(attempt.ours.cseq)
             .header(HeaderName::Contact, core.contact(flow))
             .header(HeaderName::Allow, ALLOW)
             .header(HeaderName::Supported, SUPPORTED)
@@ -641,14 +634,13 @@ impl Outbound {
     /// A provisional response beyond 100. False: a repeated or misplaced one, which is not reported.
     fn on_provisional<P: Ports>(&mut self, core: &mut Core<P>, response: &Message) -> bool {
         let route = self.route;
-        let uri = &self.uri;
         let Some(attempt) = &mut self.attempt else { return false };
         let Some(tag) = response.to_tag() else { return true };
         let index = match attempt.early.iter().position(|early| early.tag == tag) {
             Some(index) => index,
             None if attempt.early.len() >= MAX_EARLY => return true,
             None => {
-                let Some(dialog) = Dialog::of_uac(response, uri) else { return true };
+                let dialog = Dialog::of_uac(response, &attempt.ours);
                 attempt.early.push(Early { tag: tag.to_owned(), dialog, rseq: None, sdp: None });
                 attempt.early.len() - 1
             }
@@ -675,7 +667,7 @@ impl Outbound {
         let mut builder = early
             .dialog
             .request(Method::Prack, cseq)
-            .header_display(HeaderName::RAck, format_args!("{rseq} {} INVITE", attempt.cseq))
+            .header_display(HeaderName::RAck, format_args!("{rseq} {} INVITE", attempt.ours.cseq))
             .header(HeaderName::UserAgent, &core.config.server);
         if let Some(credentials) = &mut self.credentials
             && let Some((name, value)) = credentials.again("PRACK", &early.dialog.target, core.random_u64())
@@ -692,12 +684,12 @@ impl Outbound {
         let Some(attempt) = &mut self.attempt else { return };
         let Some(key) = attempt.key.take() else { return };
         core.timers.clear(&mut attempt.silence);
-        core.drop_tag(&attempt.tag);
-        let cseq = attempt.early.iter().map(|early| early.dialog.local_cseq).max().unwrap_or(attempt.cseq);
+        core.drop_tag(&attempt.ours.local_tag);
+        let cseq = attempt.early.iter().map(|early| early.dialog.local_cseq).max().unwrap_or(attempt.ours.cseq);
         let stray = Abandoned {
             route: self.route,
             flow: attempt.flow,
-            target: self.uri.clone(),
+            ours: attempt.ours.clone(),
             ended: Vec::new(),
             cseq,
             authorization: attempt.authorization.clone(),
@@ -712,7 +704,7 @@ impl Outbound {
         core.close_media(&mut self.media);
         if let Some(attempt) = &mut self.attempt {
             core.timers.clear(&mut attempt.silence);
-            core.drop_tag(&attempt.tag);
+            core.drop_tag(&attempt.ours.local_tag);
         }
     }
 }

@@ -22,7 +22,7 @@ use crate::agent::core::{Core, Media, Owner, Party, Request, Timer};
 use crate::agent::hop::{Deferred, Route};
 use crate::agent::slab::Key;
 use crate::agent::timers::TimerId;
-use ringfork_sip::dialog::Dialog;
+use ringfork_sip::dialog::{Dialog, Initiated};
 
 /// `application/sdp`.
 pub const SDP: &str = "application/sdp";
@@ -192,12 +192,18 @@ impl Session {
             && self.owed_ack.is_none()
     }
 
-    /// How further 2xx of its INVITE are cleaned up.
-    pub fn stray(&self) -> Abandoned {
+    /// How further 2xx of its INVITE with this CSeq are cleaned up.
+    pub fn stray(&self, cseq: u32) -> Abandoned {
         Abandoned {
             route: self.route,
             flow: self.flow,
-            target: self.dialog.target.clone(),
+            ours: Initiated {
+                call_id: self.dialog.call_id.clone(),
+                local: self.dialog.local.clone(),
+                local_tag: self.dialog.local_tag.clone(),
+                cseq,
+                target: self.dialog.target.clone(),
+            },
             ended: Vec::new(),
             cseq: self.dialog.local_cseq,
             authorization: self.authorization.clone(),

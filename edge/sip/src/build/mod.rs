@@ -10,5 +10,5 @@ mod response;
 mod writer;
 
 pub use reason::reason_phrase;
-pub use request::RequestBuilder;
+pub use request::{RequestBuilder, address_value};
 pub use response::{ResponseBuilder, response_target, via_target};

@@ -8,6 +8,27 @@ use super::writer::Writer;
 use crate::header::HeaderName;
 use crate::message::{Fault, Message, Method};
 
+/// The value of an address header that is kept, as [`RequestBuilder::address`] writes it.
+pub fn address_value(display: Option<&str>, uri: &str, tag: Option<&str>) -> Vec<u8> {
+    let mut writer = Writer::with_capacity(128);
+    write_address(&mut writer, display, uri, tag);
+    writer.into_value()
+}
+
+fn write_address(writer: &mut Writer, display: Option<&str>, uri: &str, tag: Option<&str>) {
+    if let Some(display) = display.filter(|display| !display.is_empty()) {
+        writer.value(quote(display).as_bytes());
+        writer.raw(" ");
+    }
+    writer.raw("<");
+    writer.word(uri.as_bytes());
+    writer.raw(">");
+    if let Some(tag) = tag {
+        writer.raw(";tag=");
+        writer.word(tag.as_bytes());
+    }
+}
+
 /// Writes a request. Fields come out in the order in which they are given.
 #[derive(Debug, Clone)]
 pub struct RequestBuilder {
@@ -72,17 +93,7 @@ impl RequestBuilder {
     #[must_use]
     pub fn address(mut self, name: HeaderName, display: Option<&str>, uri: &str, tag: Option<&str>) -> Self {
         self.writer.name(name);
-        if let Some(display) = display.filter(|display| !display.is_empty()) {
-            self.writer.value(quote(display).as_bytes());
-            self.writer.raw(" ");
-        }
-        self.writer.raw("<");
-        self.writer.word(uri.as_bytes());
-        self.writer.raw(">");
-        if let Some(tag) = tag {
-            self.writer.raw(";tag=");
-            self.writer.word(tag.as_bytes());
-        }
+        write_address(&mut self.writer, display, uri, tag);
         self.writer.crlf();
         self
     }

@@ -15,7 +15,16 @@ pub(super) struct Writer {
 
 impl Writer {
     pub(super) fn new() -> Writer {
-        Writer { buffer: BytesMut::with_capacity(1024) }
+        Writer::with_capacity(1024)
+    }
+
+    pub(super) fn with_capacity(bytes: usize) -> Writer {
+        Writer { buffer: BytesMut::with_capacity(bytes) }
+    }
+
+    /// A value alone, where no message is written.
+    pub(super) fn into_value(self) -> Vec<u8> {
+        self.buffer.into()
     }
 
     /// Trusted text: constants of ours.

@@ -41,6 +41,22 @@ impl DialogId {
     }
 }
 
+/// What a request of ours that makes a dialog says. The dialog has it from here and not from the response: a peer may
+/// leave our tag out or change it, and is known by ours all the same.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Initiated {
+    /// Call-ID.
+    pub call_id: String,
+    /// From, with our tag.
+    pub local: Vec<u8>,
+    /// Our tag.
+    pub local_tag: String,
+    /// CSeq.
+    pub cseq: u32,
+    /// Request-URI.
+    pub target: String,
+}
+
 /// The state of a dialog. Header values are kept as they are written, so that a request is put together by copying.
 #[derive(Debug, Clone)]
 pub struct Dialog {
@@ -85,21 +101,22 @@ impl Dialog {
     }
 
     /// Of a UAC: from a response other than 100 to a request of ours that makes a dialog (§12.1.2); early if it is
-    /// provisional. `target` is the Request-URI of our request, for responses without a Contact.
-    pub fn of_uac(response: &Message, target: &str) -> Option<Dialog> {
+    /// provisional. Its target is that of our request where the response has no Contact.
+    pub fn of_uac(response: &Message, ours: &Initiated) -> Dialog {
         let mut routes: Vec<_> = routes_of(response).collect();
         routes.reverse();
-        Some(Dialog {
-            call_id: response.call_id()?.to_owned(),
-            local: response.field(HeaderName::From)?.value().into_owned(),
-            local_tag: response.from_tag()?.to_owned(),
-            remote: response.field(HeaderName::To)?.value().into_owned(),
+        Dialog {
+            call_id: ours.call_id.clone(),
+            local: ours.local.clone(),
+            local_tag: ours.local_tag.clone(),
+            // No response without To is let in.
+            remote: response.field(HeaderName::To).map(|to| to.value().into_owned()).unwrap_or_default(),
             remote_tag: response.to_tag().unwrap_or_default().to_owned(),
-            local_cseq: response.cseq()?.number,
+            local_cseq: ours.cseq,
             remote_cseq: None,
-            target: target_of(response).unwrap_or_else(|| target.to_owned()),
+            target: target_of(response).unwrap_or_else(|| ours.target.clone()),
             routes,
-        })
+        }
     }
 
     /// An early dialog of ours gets its 2xx: route set and target are that response's (§13.2.2.4); numbers go on.

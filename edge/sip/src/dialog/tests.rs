@@ -22,6 +22,16 @@ fn response(code: u16, tag: &str, rest: &str) -> Message {
     ))
 }
 
+fn ours() -> Initiated {
+    Initiated {
+        call_id: "c2".into(),
+        local: b"<sip:us@h>;tag=us".to_vec(),
+        local_tag: "us".into(),
+        cseq: 42,
+        target: "sip:b@h".into(),
+    }
+}
+
 fn built(builder: RequestBuilder) -> Message {
     let text = String::from_utf8(builder.build().to_vec()).unwrap();
     let text = text.replacen("\r\n", "\r\nVia: SIP/2.0/UDP us;branch=z9hG4bK2\r\n", 1);
@@ -51,14 +61,28 @@ fn a_dialog_of_a_uas() {
 #[test]
 fn a_dialog_of_a_uac() {
     let ok = response(200, ";tag=bb", "Record-Route: <sip:p2;lr>, <sip:p1;lr>\nContact: <sip:b@192.0.2.9>\n");
-    let mut dialog = Dialog::of_uac(&ok, "sip:b@h").unwrap();
+    let mut dialog = Dialog::of_uac(&ok, &ours());
     let bye_cseq = dialog.next_cseq();
     let bye = built(dialog.request(Method::Bye, bye_cseq));
     assert_eq!(routes(&bye), ["sip:p1;lr", "sip:p2;lr"]);
     assert_eq!((bye.request_uri(), bye_cseq), (Some("sip:b@192.0.2.9"), 43));
     assert_eq!((bye.from_tag(), bye.to_tag()), (Some("us"), Some("bb")));
-    let without = Dialog::of_uac(&response(180, ";tag=bb", ""), "sip:b@h").unwrap();
+    let without = Dialog::of_uac(&response(180, ";tag=bb", ""), &ours());
     assert_eq!((without.target.as_str(), without.next_hop()), ("sip:b@h", "sip:b@h"));
+}
+
+/// §12.1.2: what is ours is as we sent it, whatever the response says.
+#[test]
+fn our_tag_is_ours() {
+    for tag in ["", ";tag=them"] {
+        let ok = format!(
+            "SIP/2.0 200 X\nVia: SIP/2.0/UDP us;branch=z9hG4bK1\nFrom: <sip:us@h>{tag}\nTo: <sip:b@h>;tag=bb\n\
+             Call-ID: c2\nCSeq: 42 INVITE\nContent-Length: 0\n\n"
+        );
+        let dialog = Dialog::of_uac(&message(&ok), &ours());
+        let bye = built(dialog.request(Method::Bye, 43));
+        assert_eq!((dialog.local_tag.as_str(), bye.from_tag(), bye.to_tag()), ("us", Some("us"), Some("bb")));
+    }
 }
 
 /// §12.2.1.1: a first route without `lr` becomes the Request-URI, the target the last route.
@@ -86,7 +110,7 @@ fn cseq_must_not_fall() {
     assert!(dialog.accept_cseq(100));
     assert!(!dialog.accept_cseq(99));
     assert_eq!(dialog.remote_cseq, Some(100), "the one out of order changes nothing");
-    let mut dialog = Dialog::of_uac(&response(200, ";tag=bb", ""), "sip:b@h").unwrap();
+    let mut dialog = Dialog::of_uac(&response(200, ";tag=bb", ""), &ours());
     assert!(dialog.accept_cseq(0), "the first number is the peer's choice");
 }
 
@@ -105,14 +129,14 @@ fn requests_within_a_dialog_are_recognised() {
         assert_ne!(DialogId::of_request(&other), Some(dialog.id()), "{to}");
     }
     let ok = response(200, ";tag=bb", "");
-    assert_eq!(DialogId::of_response(&ok), Some(Dialog::of_uac(&ok, "sip:b@h").unwrap().id()));
+    assert_eq!(DialogId::of_response(&ok), Some(Dialog::of_uac(&ok, &ours()).id()));
     assert_eq!(DialogId::of_request(&invite()), None, "not within a dialog");
 }
 
 /// §12.2.1.2, §12.2.2: Contact refreshes the target, and nothing else does.
 #[test]
 fn the_target_is_refreshed() {
-    let mut dialog = Dialog::of_uac(&response(200, ";tag=bb", "Contact: <sip:b@192.0.2.9>\n"), "sip:b@h").unwrap();
+    let mut dialog = Dialog::of_uac(&response(200, ";tag=bb", "Contact: <sip:b@192.0.2.9>\n"), &ours());
     dialog.refresh_target(&response(200, ";tag=bb", "Contact: <sip:b@192.0.2.10>\nRecord-Route: <sip:p9;lr>\n"));
     assert_eq!((dialog.target.as_str(), dialog.routes.len()), ("sip:b@192.0.2.10", 0));
     dialog.refresh_target(&response(200, ";tag=bb", ""));
@@ -123,14 +147,15 @@ fn the_target_is_refreshed() {
 /// §13.2.2.4: the ACK has the INVITE's number and credentials, and the dialog's way.
 #[test]
 fn the_ack_of_a_2xx() {
-    let ours = message(
+    let invite = message(
         "INVITE sip:b@h SIP/2.0\nVia: SIP/2.0/UDP us;branch=z9hG4bK1\nMax-Forwards: 70\nFrom: <sip:us@h>;tag=us\n\
          To: <sip:b@h>\nCall-ID: c2\nCSeq: 42 INVITE\nProxy-Authorization: Digest username=\"x\"\nContent-Length: 0\n\n",
     );
     let ok = response(200, ";tag=bb", "Contact: <sip:b@192.0.2.9>\nRecord-Route: <sip:p1;lr>\n");
-    let mut dialog = Dialog::of_uac(&ok, "sip:b@h").unwrap();
+    let mut dialog = Dialog::of_uac(&ok, &ours());
     dialog.next_cseq();
-    let text = String::from_utf8(dialog.ack(&ours, Some(("application/sdp", Bytes::from_static(b"v=0\r\n")))).to_vec());
+    let text =
+        String::from_utf8(dialog.ack(&invite, Some(("application/sdp", Bytes::from_static(b"v=0\r\n")))).to_vec());
     let text = text.unwrap();
     assert!(text.starts_with("ACK sip:b@192.0.2.9 SIP/2.0\r\n") && text.ends_with("\r\n\r\nv=0\r\n"), "{text}");
     for line in

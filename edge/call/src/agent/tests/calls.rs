@@ -174,6 +174,38 @@ fn a_second_answer_of_one_invite() {
     net.assert_clean();
 }
 
+/// RFC 3261 §8.2.6.2 has From as it was. A callee that leaves our tag out or changes it is answered under ours all the
+/// same: nothing of the leg is left behind, and its own BYE finds the dialog.
+#[test]
+fn an_answer_under_another_from_tag() {
+    for other in ["", ";tag=other"] {
+        let (mut net, caller, phones) = setup(&["bob", "carol"]);
+        let (bob, carol) = (&phones[0], &phones[1]);
+        let invites = ring(&mut net, &caller, &phones);
+        let changed = |phone: &Phone, invite: &Message, code: u16, body: &str| {
+            let tag = format!(";tag={}", invite.from_tag().unwrap());
+            String::from_utf8(phone.respond(invite, code, "p1", body).to_vec()).unwrap().replacen(&tag, other, 1)
+        };
+        net.send(bob, changed(bob, &invites[0], 180, ""));
+        net.take_code(&caller, 180);
+        net.send(carol, changed(carol, &invites[1], 180, ""));
+        net.send(bob, changed(bob, &invites[0], 200, &sdp(bob, "sendrecv")));
+        let ack = net.take_method(bob, Method::Ack);
+        assert_eq!((ack.from_tag(), ack.to_tag()), (invites[0].from_tag(), Some("p1")));
+        let ok = net.take_code(&caller, 200);
+        net.send(&caller, caller.request("ACK", 1, &ok, "", ""));
+        // The same of one that crosses its CANCEL.
+        net.take_method(carol, Method::Cancel);
+        net.send(carol, changed(carol, &invites[1], 200, &sdp(carol, "sendrecv")));
+        assert_eq!(net.take_method(carol, Method::Ack).from_tag(), invites[1].from_tag());
+        assert_eq!(net.take_method(carol, Method::Bye).from_tag(), invites[1].from_tag());
+        net.send(bob, bob.request_back("BYE", 1, &invites[0], "p1", "", ""));
+        net.take_code(bob, 200);
+        net.take_method(&caller, Method::Bye);
+        net.assert_clean();
+    }
+}
+
 /// RCML.md 1.4: a 200 without usable audio is ACKed and ended: failed.
 #[test]
 fn an_unusable_answer() {
