@@ -136,13 +136,13 @@ impl Media {
                     self.tell(Command::Key { media, key });
                 }
             }
-            MediaAction::Record { recording, media, other, limits, .. } => {
+            MediaAction::Record { recording, call, media, other, limits } => {
                 // A session that is gone already: the recording begins and, with nobody to close it, ends at once.
                 let there = self.wake(media);
                 if let Some(other) = other {
                     self.wake(other);
                 }
-                self.tell(Command::Record { recording, media, other, limits });
+                self.tell(Command::Record { recording, call, media, other, limits });
                 if !there {
                     self.tell(Command::StopRecording { recording });
                 }

@@ -13,6 +13,7 @@ use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::time::{Duration, Instant};
 
 use ringfork_call::action::{Input, MediaId, RecordingEnd, RecordingLimits, RecordingSid};
+use ringfork_call::control::CallSid;
 use ringfork_media::formats::{Format, Formats};
 use ringfork_media::recorder::{Ended, Limits, RATE, Recorder};
 use ringfork_media::rtp::Packet;
@@ -40,7 +41,7 @@ pub fn file(folder: &Path, recording: RecordingSid) -> PathBuf {
 
 /// What the writer is told.
 enum Piece {
-    Begin { recording: RecordingSid, dead: Arc<AtomicBool> },
+    Begin { recording: RecordingSid, call: CallSid, dead: Arc<AtomicBool> },
     Samples { recording: RecordingSid, at: u64, samples: Vec<i16> },
     End { recording: RecordingSid, length: u64, end: RecordingEnd },
 }
@@ -84,6 +85,7 @@ impl Recordings {
     pub fn begin(
         &mut self,
         sid: RecordingSid,
+        call: CallSid,
         media: MediaId,
         other: Option<MediaId>,
         limits: RecordingLimits,
@@ -94,7 +96,7 @@ impl Recordings {
         }
         let limits = Limits { max_seconds: limits.max_seconds, silence_seconds: limits.silence_seconds };
         let dead = Arc::new(AtomicBool::new(false));
-        self.must(Piece::Begin { recording: sid, dead: dead.clone() });
+        self.must(Piece::Begin { recording: sid, call, dead: dead.clone() });
         self.live.push(Recording { sid, media, other, recorder: Recorder::new(limits, now), dead });
     }
 
@@ -193,6 +195,7 @@ fn end_of(ended: Ended) -> RecordingEnd {
 /// A file being written.
 struct Open {
     file: File,
+    call: CallSid,
     /// Samples in it, and how many of them its header tells of.
     length: u64,
     told: u64,
@@ -210,24 +213,24 @@ impl Writer {
     fn run(mut self, pieces: &Receiver<Piece>) {
         while let Ok(piece) = pieces.recv() {
             match piece {
-                Piece::Begin { recording, dead } => match self.create(recording) {
+                Piece::Begin { recording, call, dead } => match self.create(recording) {
                     Ok(file) => {
-                        self.files.insert(recording, Open { file, length: 0, told: 0, dead });
+                        self.files.insert(recording, Open { file, call, length: 0, told: 0, dead });
                     }
                     Err(error) => {
                         dead.store(true, Ordering::Relaxed);
-                        self.failed(recording, 0, &error);
+                        self.failed(recording, call, 0, &error);
                     }
                 },
                 Piece::Samples { recording, at, samples } => {
                     let Some(open) = self.files.get_mut(&recording) else { continue };
                     if let Err(error) = open.write(at, &samples) {
-                        let length = open.length;
+                        let (length, call) = (open.length, open.call);
                         open.dead.store(true, Ordering::Relaxed);
                         // What was written before is kept and readable, as far as the disk lets us say so.
                         let _ = open.finish(length);
                         self.files.remove(&recording);
-                        self.failed(recording, length, &error);
+                        self.failed(recording, call, length, &error);
                     }
                 }
                 Piece::End { recording, length, end } => {
@@ -235,7 +238,7 @@ impl Writer {
                     let Some(mut open) = self.files.remove(&recording) else { continue };
                     match open.finish(length) {
                         Ok(()) => self.tell(recording, length, end),
-                        Err(error) => self.failed(recording, open.length.min(length), &error),
+                        Err(error) => self.failed(recording, open.call, open.length.min(length), &error),
                     }
                 }
             }
@@ -250,9 +253,10 @@ impl Writer {
         Ok(file)
     }
 
-    fn failed(&self, recording: RecordingSid, length: u64, error: &std::io::Error) {
+    fn failed(&self, recording: RecordingSid, call: CallSid, length: u64, error: &std::io::Error) {
         self.counters.recordings_failed.add(1);
-        tracing::warn!(%recording, %error, folder = %self.folder.display(), "a recording ends: its file cannot be written");
+        let folder = self.folder.display();
+        tracing::warn!(%call, %recording, %error, %folder, "a recording ends: its file cannot be written");
         self.tell(recording, length, RecordingEnd::Failed);
     }
 
@@ -297,9 +301,10 @@ fn place(sample: u64) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::telemetry::testing::capture;
 
     fn open(file: File) -> Open {
-        Open { file, length: 0, told: 0, dead: Arc::default() }
+        Open { file, call: CallSid([4; 16]), length: 0, told: 0, dead: Arc::default() }
     }
 
     /// Issue 4: a recording survives `kill -9` up to its last second; what was dropped is silence.
@@ -338,7 +343,9 @@ mod tests {
         sender.send(Piece::Samples { recording, at: 800, samples: vec![1; 800] }).unwrap();
         sender.send(Piece::End { recording, length: 1600, end: RecordingEnd::Stopped }).unwrap();
         drop(sender);
+        let (_guard, lines) = capture();
         writer.run(&pieces);
+        assert_eq!(lines.take()[0]["call"], CallSid([4; 16]).to_string());
         assert!(dead.load(Ordering::Relaxed));
         assert_eq!(counters.recordings_failed.get(), 1);
         let Some(Input::Recorded { seconds: 0, end: RecordingEnd::Failed, .. }) = said.blocking_recv() else {

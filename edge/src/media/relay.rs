@@ -12,6 +12,7 @@ use std::sync::mpsc::{Receiver, TryRecvError};
 use std::time::{Duration, Instant};
 
 use ringfork_call::action::{Input, MediaId, RecordingLimits, RecordingSid};
+use ringfork_call::control::CallSid;
 use rustix::buffer::spare_capacity;
 use rustix::event::{EventfdFlags, Timespec, epoll, eventfd};
 use tokio::sync::mpsc;
@@ -114,7 +115,7 @@ pub enum Command {
     Play { media: MediaId, player: Box<Player> },
     StopPlaying { media: MediaId },
     Key { media: MediaId, key: char },
-    Record { recording: RecordingSid, media: MediaId, other: Option<MediaId>, limits: RecordingLimits },
+    Record { recording: RecordingSid, call: CallSid, media: MediaId, other: Option<MediaId>, limits: RecordingLimits },
     StopRecording { recording: RecordingSid },
     Close { media: MediaId },
     Stop,
@@ -324,7 +325,7 @@ impl Relay {
                     });
                 }
             }
-            Command::Record { recording, media, other, limits } => {
+            Command::Record { recording, call, media, other, limits } => {
                 if self.recordings.is_empty() {
                     self.next_recording = now;
                 }
@@ -333,7 +334,7 @@ impl Relay {
                         session.recorded = true;
                     }
                 }
-                self.recordings.begin(recording, media, other, limits, now);
+                self.recordings.begin(recording, call, media, other, limits, now);
             }
             Command::StopRecording { recording } => self.recordings.stop(|sid, _| sid == recording, now),
             Command::Close { media } => {

@@ -1,5 +1,6 @@
 //! The items of recordings in the store, written behind the calls in the order in which things happened.
 
+use std::collections::HashMap;
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,7 +9,7 @@ use ringfork_api::RecordingFiles;
 use ringfork_call::action::RecordingSid;
 use ringfork_call::control::CallSid;
 use ringfork_state::dynamodb::RETENTION_DAYS;
-use ringfork_state::{Recording, Recordings, StoreError, sid};
+use ringfork_state::{self as state, Recording, Recordings, StoreError, sid};
 use tokio::io::{AsyncReadExt, AsyncSeekExt, AsyncWriteExt, SeekFrom};
 use tokio::sync::mpsc;
 
@@ -26,14 +27,22 @@ const SLACK_DAYS: u64 = 3;
 #[derive(Debug)]
 enum Entry {
     Began(Recording),
-    Ended { sid: String, seconds: u32, unix_ms: u64 },
+    /// Of `call`, where it began in this journal.
+    Ended {
+        sid: String,
+        call: Option<state::CallSid>,
+        seconds: u32,
+        unix_ms: u64,
+    },
 }
 
 /// Where the core's thread says what happens to recordings. Never blocks.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub struct Journal {
     entries: mpsc::Sender<Entry>,
     account_sid: Arc<str>,
+    /// The calls of recordings that are not over: as many as there are.
+    calls: HashMap<RecordingSid, state::CallSid>,
 }
 
 /// What writes it down.
@@ -45,11 +54,13 @@ pub struct Ledger {
 
 impl Journal {
     /// A recording begins.
-    pub fn began(&self, recording: RecordingSid, call: CallSid, now_unix_ms: u64) {
+    pub fn began(&mut self, recording: RecordingSid, call: CallSid, now_unix_ms: u64) {
+        let call = crate::adapters::sid(call);
+        self.calls.insert(recording, call);
         self.add(Entry::Began(Recording {
             sid: recording.to_string(),
             account_sid: self.account_sid.to_string(),
-            call: crate::adapters::sid(call),
+            call,
             created_unix_ms: now_unix_ms,
             updated_unix_ms: now_unix_ms,
             seconds: None,
@@ -57,8 +68,9 @@ impl Journal {
     }
 
     /// It is over, after so many whole seconds.
-    pub fn ended(&self, recording: RecordingSid, seconds: u32, now_unix_ms: u64) {
-        self.add(Entry::Ended { sid: recording.to_string(), seconds, unix_ms: now_unix_ms });
+    pub fn ended(&mut self, recording: RecordingSid, seconds: u32, now_unix_ms: u64) {
+        let call = self.calls.remove(&recording);
+        self.add(Entry::Ended { sid: recording.to_string(), call, seconds, unix_ms: now_unix_ms });
     }
 
     fn add(&self, entry: Entry) {
@@ -72,7 +84,10 @@ impl Ledger {
     /// Over this store and these files.
     pub fn new(store: Arc<dyn Recordings>, files: Files, account_sid: &str) -> (Journal, Self) {
         let (sender, entries) = mpsc::channel(WAITING);
-        (Journal { entries: sender, account_sid: account_sid.into() }, Self { store, files, entries })
+        (
+            Journal { entries: sender, account_sid: account_sid.into(), calls: HashMap::new() },
+            Self { store, files, entries },
+        )
     }
 
     /// Closes what a former process left, then writes down what happens, until every journal is gone.
@@ -92,21 +107,26 @@ impl Ledger {
     }
 
     async fn write(&self, entry: &Entry) {
+        let (recording, call) = match entry {
+            Entry::Began(recording) => (&recording.sid, Some(recording.call)),
+            Entry::Ended { sid, call, .. } => (sid, *call),
+        };
+        let call = call.map(tracing::field::display);
         let mut pause = Duration::from_millis(200);
         for _ in 0..TRIES {
             let result = match entry {
                 Entry::Began(recording) => self.store.put_recording(recording).await,
-                Entry::Ended { sid, seconds, unix_ms } => self.store.end_recording(sid, *seconds, *unix_ms).await,
+                Entry::Ended { sid, seconds, unix_ms, .. } => self.store.end_recording(sid, *seconds, *unix_ms).await,
             };
             match result {
                 Ok(()) => return,
                 Err(error) if error.is_retryable() => {
-                    tracing::warn!(%error, "a recording's item is written again");
+                    tracing::warn!(call, recording, %error, "a recording's item is written again");
                     tokio::time::sleep(pause).await;
                     pause *= 2;
                 }
                 Err(error) => {
-                    tracing::error!(%error, ?entry, "a recording's item cannot be written");
+                    tracing::error!(call, recording, %error, "a recording's item cannot be written");
                     break;
                 }
             }

@@ -6,6 +6,7 @@ use ringfork_state::memory::MemoryStore;
 
 use super::*;
 use crate::recordings::body;
+use crate::telemetry::testing::capture;
 
 const ACCOUNT: &str = "AC00000000000000000000000000000001";
 const NOW_MS: u64 = 1_800_000_000_000;
@@ -29,7 +30,7 @@ fn left(folder: &std::path::Path, sid: RecordingSid, octets: usize) {
 async fn a_recording_is_written_down() {
     let store = MemoryStore::new();
     let folder = tempfile::tempdir().unwrap();
-    let (journal, ledger) = Ledger::new(Arc::new(store.clone()), Files::new(folder.path().into()), ACCOUNT);
+    let (mut journal, ledger) = Ledger::new(Arc::new(store.clone()), Files::new(folder.path().into()), ACCOUNT);
     let (sid, call) = (sid_of(10, 1), CallSid([7; 16]));
     journal.began(sid, call, NOW_MS - 10_000);
     journal.ended(sid, 9, NOW_MS);
@@ -38,6 +39,58 @@ async fn a_recording_is_written_down() {
     let kept = store.recording(&sid.to_string()).await.unwrap().unwrap();
     assert_eq!((kept.account_sid.as_str(), kept.call.0, kept.seconds), (ACCOUNT, call.0, Some(9)));
     assert_eq!((kept.created_unix_ms, kept.updated_unix_ms), (NOW_MS - 10_000, NOW_MS));
+}
+
+/// A store that refuses what it is asked for.
+struct Refusing;
+
+#[async_trait::async_trait]
+impl Recordings for Refusing {
+    async fn put_recording(&self, _: &Recording) -> Result<(), StoreError> {
+        Err(StoreError::Conflict)
+    }
+
+    async fn end_recording(&self, _: &str, _: u32, _: u64) -> Result<(), StoreError> {
+        Err(StoreError::Conflict)
+    }
+
+    async fn recording(&self, _: &str) -> Result<Option<Recording>, StoreError> {
+        Ok(None)
+    }
+
+    async fn recordings(
+        &self,
+        _: &state::RecordingFilter,
+        _: &state::PageRequest,
+    ) -> Result<state::Page<Recording>, StoreError> {
+        Err(StoreError::Conflict)
+    }
+
+    async fn delete_recording(&self, _: &str) -> Result<bool, StoreError> {
+        Ok(false)
+    }
+}
+
+/// docs/operations.md "Logs": every line about a call carries its `call`.
+#[tokio::test]
+async fn what_cannot_be_written_names_its_call() {
+    let folder = tempfile::tempdir().unwrap();
+    let (mut journal, ledger) = Ledger::new(Arc::new(Refusing), Files::new(folder.path().into()), ACCOUNT);
+    let (sid, call) = (sid_of(10, 1), CallSid([7; 16]));
+    journal.began(sid, call, NOW_MS - 10_000);
+    journal.ended(sid, 9, NOW_MS);
+    assert!(journal.calls.is_empty());
+    drop(journal);
+    let (_guard, lines) = capture();
+    ledger.run(NOW_MS).await;
+    let lines = lines.take();
+    assert_eq!(lines.len(), 2, "{lines:?}");
+    for line in lines {
+        assert_eq!(
+            (line["call"].as_str(), line["recording"].as_str()),
+            (Some(&*call.to_string()), Some(&*sid.to_string()))
+        );
+    }
 }
 
 /// After `kill -9` the duration is that of the file, and its header says so; what still runs, what is over and what
@@ -49,7 +102,7 @@ async fn what_a_killed_process_left_is_closed() {
     let files = Files::new(folder.path().into());
     let (killed, over, running) = (sid_of(100, 1), sid_of(100, 2), sid_of(0, 3));
     let (forgotten, ancient) = (sid_of(100, 4), sid_of(100 * 86_400, 5));
-    let (journal, ledger) = Ledger::new(Arc::new(store.clone()), files.clone(), ACCOUNT);
+    let (mut journal, ledger) = Ledger::new(Arc::new(store.clone()), files.clone(), ACCOUNT);
     for sid in [killed, over, running] {
         journal.began(sid, CallSid([7; 16]), NOW_MS - 100_000);
         left(folder.path(), sid, 16_000 * 7 + 8_001);
