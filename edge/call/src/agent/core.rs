@@ -23,7 +23,7 @@ use crate::action::{Action, LogLevel, MediaAction, MediaId, Now, Ports, Recordin
 use crate::control::CallSid;
 pub use crate::control::signals::Party;
 use crate::control::signals::{LegId, Ticket};
-use crate::ua::invite::{Abandoned, AnsweredInvite};
+use crate::ua::invite::{Abandoned, AnsweredInvite, Farewell};
 
 /// A request that waits for our response.
 #[derive(Debug, Clone)]
@@ -47,6 +47,8 @@ pub enum Owner {
     Answered(Box<AnsweredInvite>),
     /// An INVITE that nobody waits for: a 2xx is ACKed and ended with BYE.
     Abandoned(Box<Abandoned>),
+    /// The BYE of a dialog that an INVITE made and nobody wants, where it may be challenged.
+    Farewell(Box<Farewell>),
     /// A request of ours within a dialog.
     Dialog { call: Key, party: Party, serial: u64 },
     /// OPTIONS to a silent flow.

@@ -428,9 +428,10 @@ impl<P: Ports> Agent<P> {
                 }
                 self.pump(call);
             }
-            owner @ (Owner::KeepAlive(_) | Owner::Probe { .. }) if provisional => {
+            owner @ (Owner::KeepAlive(_) | Owner::Probe { .. } | Owner::Farewell(_)) if provisional => {
                 self.core.owners.insert(key, owner);
             }
+            Owner::Farewell(farewell) => farewell.on_response(&mut self.core, message),
             Owner::KeepAlive(flow) => self.keepalive_answered(flow, true),
             Owner::Probe { aor, key } => self.probe_answered(aor, key),
         }
@@ -457,7 +458,7 @@ impl<P: Ports> Agent<P> {
                 self.pump(call);
             }
             Owner::KeepAlive(flow) => self.keepalive_answered(flow, false),
-            Owner::Answered(_) | Owner::Abandoned(_) | Owner::Probe { .. } => {}
+            Owner::Answered(_) | Owner::Abandoned(_) | Owner::Farewell(_) | Owner::Probe { .. } => {}
         }
     }
 

@@ -6,8 +6,9 @@ use ringfork_sip::flow::Flow;
 use ringfork_sip::header::HeaderName;
 use ringfork_sip::message::{Message, Method};
 
+use super::leg::Credentials;
 use crate::action::Ports;
-use crate::agent::core::Core;
+use crate::agent::core::{Core, Owner};
 use crate::agent::hop::{Deferred, Route};
 use ringfork_sip::dialog::{Dialog, Initiated};
 
@@ -28,7 +29,7 @@ pub struct AnsweredInvite {
 }
 
 /// An INVITE whose 2xx nobody wants.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub struct Abandoned {
     /// How requests in its dialogs find their way.
     pub route: Route,
@@ -40,8 +41,19 @@ pub struct Abandoned {
     pub ended: Vec<String>,
     /// The greatest CSeq used in dialogs of it (PRACK).
     pub cseq: u32,
-    /// Repeated in ACK and BYE.
+    /// The INVITE's, repeated in the ACK.
     pub authorization: Authorization,
+    /// For the BYE, where the peer asks for some.
+    pub credentials: Option<Box<Credentials>>,
+}
+
+/// The BYE to a peer that may ask for credentials.
+#[derive(Debug)]
+pub struct Farewell {
+    route: Route,
+    flow: Flow,
+    dialog: Dialog,
+    credentials: Box<Credentials>,
 }
 
 impl Abandoned {
@@ -59,11 +71,38 @@ impl Abandoned {
             return;
         }
         dialog.local_cseq = dialog.local_cseq.max(self.cseq);
-        let bye = bye(&mut dialog, &self.authorization, &core.config.server);
-        let next_hop = dialog.next_hop().to_owned();
-        core.send_routed(self.route, &next_hop, Deferred { flow: self.flow, request: bye, owner: None, ack: false });
-        self.ended.push(dialog.remote_tag);
+        self.ended.push(dialog.remote_tag.clone());
         core.count("late_answers_total", "");
+        let (route, flow) = (self.route, self.flow);
+        let Some(credentials) = &mut self.credentials else {
+            let bye = bye(&mut dialog, &None, &core.config.server);
+            let deferred = Deferred { flow, request: bye, owner: None, ack: false };
+            return core.send_routed(route, dialog.next_hop(), deferred);
+        };
+        let proof = credentials.again("BYE", &dialog.target, core.random_u64());
+        let credentials = credentials.clone();
+        Farewell { route, flow, dialog, credentials }.send(core, &proof);
+    }
+}
+
+impl Farewell {
+    fn send<P: Ports>(mut self, core: &mut Core<P>, proof: &Authorization) {
+        let (route, flow) = (self.route, self.flow);
+        let request = bye(&mut self.dialog, proof, &core.config.server);
+        let next_hop = self.dialog.next_hop().to_owned();
+        let owner = Some(Owner::Farewell(Box::new(self)));
+        core.send_routed(route, &next_hop, Deferred { flow, request, owner, ack: false });
+    }
+
+    /// Its final response. A challenge is answered, as often as one of any request is.
+    pub fn on_response<P: Ports>(mut self, core: &mut Core<P>, response: &Message) {
+        if !matches!(response.status(), Some(401 | 407)) {
+            return;
+        }
+        let proof = self.credentials.answer(response, "BYE", &self.dialog.target, core.random_u64());
+        if proof.is_some() {
+            self.send(core, &proof);
+        }
     }
 }
 

@@ -78,6 +78,7 @@ impl std::fmt::Debug for Outbound {
 }
 
 /// Credentials for a trunk or `<Sip>`, and how often its challenges were answered.
+#[derive(Clone)]
 pub struct Credentials {
     client: digest::Client,
     attempt: digest::Attempt,
@@ -693,6 +694,7 @@ impl Outbound {
             ended: Vec::new(),
             cseq,
             authorization: attempt.authorization.clone(),
+            credentials: self.credentials.clone(),
         };
         core.owners.insert(key, Owner::Abandoned(Box::new(stray)));
         core.txns.cancel(core.now.instant, key, reasons);

@@ -207,6 +207,7 @@ impl Session {
             ended: Vec::new(),
             cseq: self.dialog.local_cseq,
             authorization: self.authorization.clone(),
+            credentials: self.credentials.clone(),
         }
     }
 

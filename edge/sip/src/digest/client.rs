@@ -24,12 +24,14 @@ pub enum ClientError {
 }
 
 /// Credentials for one server, and its last challenge. Not `Debug`: it holds a password.
+#[derive(Clone)]
 pub struct Client {
     user: String,
     password: String,
     last: Option<Last>,
 }
 
+#[derive(Clone)]
 struct Last {
     realm: String,
     nonce: String,

@@ -205,6 +205,42 @@ fn further_targets_that_challenge() {
     }
 }
 
+/// RCML.md 1.2: an answer that comes too late, or from another branch of a fork, is released: its BYE has credentials of
+/// its own (RFC 7616 §3.4: method and count are part of them), and a challenge to it is answered.
+#[test]
+fn credentials_of_an_answer_that_nobody_wants() {
+    for late in [true, false] {
+        let (mut net, caller, trunk) = setup(&["203.0.113.90:5070", "203.0.113.91:5070"]);
+        call(&mut net, &caller);
+        let proved = challenged(&mut net, &trunk[0]);
+        let unwanted = trunk[0].respond(&proved, 200, "late", &sdp(&trunk[0], "sendrecv"));
+        let wanted = if late {
+            net.advance(Duration::from_millis(4_100));
+            (&trunk[1], net.take_method(&trunk[1], Method::Invite))
+        } else {
+            (&trunk[0], proved.clone())
+        };
+        net.send(wanted.0, wanted.0.respond(&wanted.1, 200, "p1", &sdp(wanted.0, "sendrecv")));
+        net.take_method(wanted.0, Method::Ack);
+        net.send(&trunk[0], unwanted);
+        let ack = net.take_method(&trunk[0], Method::Ack);
+        assert_eq!(ack.text(HeaderName::ProxyAuthorization), proved.text(HeaderName::ProxyAuthorization));
+        let bye = net.take_method(&trunk[0], Method::Bye);
+        assert_eq!(bye.to_tag(), Some("late"));
+        assert!(bye.text(HeaderName::ProxyAuthorization).unwrap().contains("nc=00000002"));
+        let stale = [(HeaderName::ProxyAuthenticate, "Digest realm=\"trunk\", nonce=\"n2\", qop=\"auth\", stale=true")];
+        net.send(&trunk[0], trunk[0].respond_with(&bye, 407, "late", &stale, ""));
+        let again = net.take_method(&trunk[0], Method::Bye);
+        assert_eq!(again.cseq().unwrap().number, bye.cseq().unwrap().number + 1);
+        assert!(again.text(HeaderName::ProxyAuthorization).unwrap().contains("nonce=\"n2\""));
+        // It is not tried for ever.
+        let wrong = [(HeaderName::ProxyAuthenticate, CHALLENGE)];
+        net.send(&trunk[0], trunk[0].respond_with(&again, 407, "late", &wrong, ""));
+        assert!(!net.has(&trunk[0], &Method::Bye));
+        finish(net, &caller);
+    }
+}
+
 /// RCML.md 1.4: no address: `initiated`, then `completed` with failed. Timer B is 408: no-answer.
 #[test]
 fn no_address_and_no_answer() {
