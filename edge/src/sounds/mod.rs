@@ -4,6 +4,8 @@
 //! [`Library`] is the one entry. A sound that is loaded is a [`track::Track`]: readers follow it while it grows. What
 //! came whole and may be kept lies in a [`shelf::Shelf`]. [`fetch`] is the way of a file, [`speech`] that of a text.
 //!
+//! What is prepared is held for the one Play that was announced ([`track::HOLD`]), also where HTTP lets nothing be kept.
+//!
 //! Limits: [`LOADS`] sounds are loaded at a time, a further one fails; [`track::LONGEST`] samples of a sound;
 //! [`shelf::BYTES`] of whole sounds in memory, the least recently used leave; a sound that is longer than
 //! [`track::KEPT`], or that comes while all tracks under way hold more than [`track::BUDGET`], is only streamed.

@@ -1,11 +1,13 @@
 //! A sound that is being loaded: it grows, and whoever wants it reads along.
 //!
 //! As long as it may be kept it is loaded as fast as it comes; one that may not is loaded as fast as its fastest
-//! reader hears it, and what all have read is forgotten.
+//! reader hears it, and what all have read is forgotten. One that was prepared is held until its first reader comes, be it
+//! that it may be kept or not.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use ringfork_call::action::PlayError;
 use tokio::sync::{mpsc, watch};
@@ -17,6 +19,8 @@ use crate::media::source::Samples;
 pub const LONGEST: usize = 3600 * RATE as usize;
 /// Longest sound that is kept whole, samples: five minutes.
 pub const KEPT: usize = 300 * RATE as usize;
+/// How long a prepared sound waits for the Play that was announced.
+pub const HOLD: Duration = Duration::from_secs(30);
 /// Bytes that all tracks which may be kept hold together.
 pub const BUDGET: usize = 64 * 1024 * 1024;
 /// Samples that are loaded ahead of the fastest reader of a sound that is not kept: five seconds.
@@ -44,6 +48,10 @@ struct State {
     end: Option<Result<(), PlayError>>,
     /// It was decided not to keep it.
     passing: bool,
+    /// It may not be kept, and passes with its first reader.
+    unkept: bool,
+    /// It was prepared: until then it waits for its first reader.
+    held: Option<Instant>,
     /// Places of the readers.
     readers: HashMap<u64, usize>,
     next_reader: u64,
@@ -70,13 +78,45 @@ impl Track {
     }
 
     /// Whether a reader that comes now finds it from its start.
-    pub fn whole(&self) -> bool {
+    pub fn is_whole(&self) -> bool {
         !self.state().passing
+    }
+
+    /// Whether nothing more comes.
+    #[cfg(test)]
+    pub fn is_over(&self) -> bool {
+        self.state().end.is_some()
     }
 
     /// It is not to be kept.
     pub fn pass(&self) {
-        self.pass_on(&mut self.state());
+        let mut state = self.state();
+        state.unkept = true;
+        if !state.is_held() {
+            self.pass_on(&mut state);
+        }
+    }
+
+    /// It waits so long for its first reader.
+    pub fn hold(&self, patience: Duration) {
+        self.state().held = Some(Instant::now() + patience);
+    }
+
+    /// Whether it still does.
+    pub fn is_held(&self) -> bool {
+        self.state().is_held()
+    }
+
+    /// Until its first reader comes or it was held long enough.
+    pub async fn released(&self) {
+        let mut grown = self.grown.subscribe();
+        loop {
+            let Some(until) = self.state().held else { return };
+            tokio::select! {
+                _ = grown.changed() => {}
+                () = tokio::time::sleep_until(until.into()) => return,
+            }
+        }
     }
 
     fn pass_on(&self, state: &mut State) {
@@ -90,6 +130,18 @@ impl Track {
     /// When the sound is too long.
     pub fn push(&self, samples: Vec<i16>) -> Result<bool, PlayError> {
         let mut state = self.add(samples.into())?;
+        // Longer than what is kept: the rest comes when somebody listens.
+        while state.length > KEPT
+            && let Some(until) = state.held
+        {
+            let left = until.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                state.held = None;
+                self.pass_on(&mut state);
+            } else {
+                state = self.read.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0;
+            }
+        }
         while state.passing {
             let Some(fastest) = state.readers.values().copied().max() else { return Ok(false) };
             state.forget(fastest);
@@ -124,7 +176,8 @@ impl Track {
         if !state.passing {
             state.bytes += bytes;
             let all = self.budget.fetch_add(bytes, Ordering::Relaxed) + bytes;
-            if state.length > KEPT || all > BUDGET {
+            if all > BUDGET || (state.length > KEPT && !state.is_held()) {
+                state.held = None;
                 self.pass_on(&mut state);
             }
         }
@@ -138,7 +191,7 @@ impl Track {
         let good = outcome.is_ok();
         state.end.get_or_insert(outcome);
         self.grown.send_replace(());
-        if state.passing || !good {
+        if state.passing || state.unkept || !good {
             return None;
         }
         if let (Some((_, only)), 1) = (state.chunks.front(), state.chunks.len()) {
@@ -149,9 +202,29 @@ impl Track {
         Some(whole.into())
     }
 
-    /// A reader from its start; its chunks go to `sender`.
+    /// A reader from its start.
     pub fn reader(self: &Arc<Self>) -> Reader {
+        self.read_along(&mut self.state())
+    }
+
+    /// One that comes later; `None`: the start is gone, or was held for another one.
+    pub fn join(self: &Arc<Self>) -> Option<Reader> {
         let mut state = self.state();
+        if state.passing {
+            return None;
+        }
+        let reader = self.read_along(&mut state);
+        if state.held.take().is_some() {
+            if state.unkept || state.length > KEPT || state.end.is_some() {
+                self.pass_on(&mut state);
+            }
+            self.read.notify_all();
+            self.grown.send_replace(());
+        }
+        Some(reader)
+    }
+
+    fn read_along(self: &Arc<Self>, state: &mut State) -> Reader {
         let id = state.next_reader;
         state.next_reader += 1;
         state.readers.insert(id, 0);
@@ -167,6 +240,10 @@ impl Drop for Track {
 }
 
 impl State {
+    fn is_held(&self) -> bool {
+        self.held.is_some_and(|until| until > Instant::now())
+    }
+
     /// Drops what all readers have read, and readers that are too far behind.
     fn forget(&mut self, fastest: usize) {
         self.readers.retain(|_, place| *place + BEHIND >= fastest);
@@ -308,9 +385,9 @@ mod tests {
         let budget = Arc::new(AtomicUsize::new(BUDGET - 1000));
         let track = Track::new(budget.clone());
         assert_eq!(track.push(vec![0; 400]), Ok(true));
-        assert!(track.whole());
+        assert!(track.is_whole());
         assert_eq!(track.push(vec![0; 400]), Ok(false), "no room, and nobody listens");
-        assert!(!track.whole());
+        assert!(!track.is_whole());
         assert_eq!(budget.load(Ordering::Relaxed), BUDGET - 1000);
         let other = Track::new(budget.clone());
         assert_eq!(other.push(vec![0; 400]), Ok(true));

@@ -35,6 +35,8 @@ async fn serve(State(web): State<Web>, uri: Uri, headers: HeaderMap) -> Response
         }
         "/stale.wav" => "no-cache",
         "/never.wav" => "no-store",
+        // Neither how long it is good nor what to ask with.
+        "/mute.wav" => return ([(header::CONTENT_TYPE, "audio/wav")], file).into_response(),
         "/slow.wav" => {
             web.gate.notified().await;
             "max-age=600"
@@ -158,6 +160,50 @@ async fn one_fetch_for_all() {
         assert_eq!(all(stream).await.unwrap().len(), 8000);
     }
     assert_eq!(bench.asked(), 1);
+}
+
+/// What was prepared is played once without asking again, whatever HTTP lets us keep of it: a URL that answers only once
+/// is heard. The next Play asks.
+#[tokio::test]
+async fn what_was_prepared_is_asked_for_once() {
+    let bench = Bench::new().await;
+    for (path, loaded) in [("/never.wav", true), ("/never.wav", false), ("/mute.wav", true), ("/stale.wav", true)] {
+        let (before, sound) = (bench.asked(), bench.file(path));
+        bench.library.prepare(&sound);
+        while loaded && !bench.library.is_loaded(&sound) {
+            tokio::task::yield_now().await;
+        }
+        bench.library.prepare(&sound);
+        assert_eq!(all(bench.library.open(&sound)).await.unwrap().len(), 8000, "{path}");
+        assert_eq!(bench.asked() - before, 1, "{path}");
+        bench.is_tone(&sound).await;
+        assert_eq!(bench.asked() - before, 2, "{path}");
+    }
+    assert_eq!(bench.library.shared.holds.available_permits(), HOLDS);
+}
+
+/// Nobody plays it: what was prepared is let go after a while.
+#[tokio::test]
+async fn what_was_prepared_is_not_held_for_ever() {
+    let mut bench = Bench::new().await;
+    let shared = bench.library.shared.clone();
+    bench.library = Library::holding(
+        Duration::from_millis(1),
+        shared.runtime.clone(),
+        shared.fetcher.clone(),
+        shared.speaker.clone(),
+    );
+    let sound = bench.file("/never.wav");
+    bench.library.prepare(&sound);
+    while bench.library.shared.inner().under_way.contains_key(&sound) {
+        tokio::task::yield_now().await;
+    }
+    while bench.library.shared.holds.available_permits() < HOLDS {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(bench.library.shared.budget.load(Ordering::SeqCst), 0);
+    bench.is_tone(&sound).await;
+    assert_eq!(bench.asked(), 2);
 }
 
 /// A sound that cannot be had says why: `fetch` where its server is to blame.
