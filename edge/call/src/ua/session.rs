@@ -290,7 +290,8 @@ impl Session {
             .header(HeaderName::Contact, core.contact(self.flow))
             .header(HeaderName::Allow, ALLOW)
             .header(HeaderName::Supported, SUPPORTED);
-        // What is too small was refused before.
+        // What is too small was refused before. A 2xx without Session-Expires turns a session timer off (RFC 4028 §7.2).
+        self.agreed = None;
         if let Ok(Some((interval, side))) = session_timer::answer(asked(&request.message)) {
             self.agreed = Some(Agreed { interval, ours: side == Side::Uas });
             let refresher = if side == Side::Uas { "uas" } else { "uac" };
@@ -341,17 +342,21 @@ impl Session {
         Some(unacked.offered)
     }
 
-    /// Notes what a 2xx of the party to a request of ours says of session timers (RFC 4028 §7.2).
+    /// Notes what a 2xx of the party to a request of ours says of session timers: without Session-Expires the session
+    /// has none, or no longer (RFC 4028 §7.2).
     pub fn agree_timer(&mut self, response: &Message) {
-        if let Some(expires) = response.session_expires() {
+        self.agreed = response.session_expires().map(|expires| {
             let interval = expires.interval.max(session_timer::MIN_SE);
-            self.agreed = Some(Agreed { interval, ours: expires.refresher != Some(Refresher::Uas) });
-        }
+            Agreed { interval, ours: expires.refresher != Some(Refresher::Uas) }
+        });
     }
 
-    /// Starts the session timer anew: after each 2xx to INVITE or UPDATE (RFC 4028 §7.2, §9).
+    /// Starts the session timer anew, or stops it: after each 2xx to INVITE or UPDATE (RFC 4028 §7.2, §9).
     pub fn restart_timer<P: Ports>(&mut self, core: &mut Core<P>) {
-        let Some(agreed) = self.agreed else { return };
+        let Some(agreed) = self.agreed else {
+            self.end = None;
+            return core.timers.clear(&mut self.timer);
+        };
         self.end = Some(core.now.instant + agreed.end());
         core.set(&mut self.timer, agreed.due(), Timer::Session(self.key, self.party));
     }

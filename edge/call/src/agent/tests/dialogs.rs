@@ -556,6 +556,37 @@ fn a_caller_that_refreshes() {
     net.assert_clean();
 }
 
+/// RFC 4028 §7.2, §9: a 2xx without Session-Expires turns the session timer off, theirs to a request of ours and ours to a
+/// request of theirs that does not speak of timers. What is not refreshed any more is not ended.
+#[test]
+fn a_session_timer_that_is_turned_off() {
+    for ours in [true, false] {
+        let (mut net, caller, phones) = setup(&["bob"]);
+        let bob = &phones[0];
+        let extra = "Supported: timer\r\nSession-Expires: 600;refresher=uac\r\n";
+        net.send(&caller, caller.invite("100", "c1", 1, extra, &sdp(&caller, "sendrecv")));
+        let invite = net.take_method(bob, Method::Invite);
+        let ok = answer(&mut net, &caller, bob, &invite);
+        assert_eq!(ok.text(HeaderName::SessionExpires).as_deref(), Some("600;refresher=uac"));
+        if ours {
+            net.send(bob, bob.request_back("INVITE", 1, &invite, "p1", "", &sdp(bob, "sendonly")));
+            let held = net.take_method(&caller, Method::Invite);
+            assert_eq!(held.text(HeaderName::SessionExpires).as_deref(), Some("600;refresher=uas"));
+            net.send(&caller, caller.respond(&held, 200, "x", &sdp(&caller, "recvonly")));
+            net.take_code(bob, 200);
+            net.send(bob, bob.request_back("ACK", 1, &invite, "p1", "", ""));
+        } else {
+            net.send(&caller, caller.request("INVITE", 2, &ok, "", &sdp(&caller, "sendrecv")));
+            assert!(!net.take_code(&caller, 200).has(HeaderName::SessionExpires));
+            net.send(&caller, caller.request("ACK", 2, &ok, "", ""));
+        }
+        net.advance(Duration::from_secs(3_000));
+        assert!(!net.has(&caller, &Method::Bye));
+        assert_eq!(net.agent.gauges().calls, 1);
+        finish(net, &caller, &ok);
+    }
+}
+
 /// RFC 4028: we refresh where the peer leaves it to us: UPDATE where it takes it, else a re-INVITE with what stands.
 #[test]
 fn we_refresh() {
