@@ -201,14 +201,17 @@ impl Call {
             let answer = Description::parse(request.message.body())
                 .and_then(|offer| session.sdp.answer_ourselves(&offer, Direction::SendRecv));
             match answer {
-                Ok(answer) => core.respond(request, response.body(SDP, answer).build()),
-                Err(error) => return refuse_offer(core, request, error),
+                Ok(answer) => {
+                    core.respond(request, response.body(SDP, answer).build());
+                    session.show_media(core);
+                }
+                Err(error) => refuse_offer(core, request, error),
             }
-            session.show_media(core);
         } else {
             // An offer while that of the INVITE has no answer yet (RFC 3264 §4): no.
-            return core.refuse(request, 488);
+            core.refuse(request, 488);
         }
+        // Refused or not, the response is acknowledged: what waited for that goes on.
         match ringing.answer.take() {
             Some(Answer::With(leg)) => self.answer_with(core, leg),
             Some(Answer::Alone) => self.answer_alone(core),

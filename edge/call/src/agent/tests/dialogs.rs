@@ -421,6 +421,37 @@ fn an_offer_in_a_prack() {
     finish(net, &caller, &ok);
 }
 
+/// RFC 3262 §5: the 200 waits for the PRACK alone: an offer in it that cannot be used is refused, and the 200 leaves.
+#[test]
+fn an_unusable_offer_in_the_prack_that_the_answer_waits_for() {
+    let (mut net, caller, bob, invite) = reliable_music(&[]);
+    let early = net.take_code(&caller, 183);
+    net.send(&bob, bob.respond(&invite, 200, "p1", &sdp(&bob, "sendrecv")));
+    net.take_method(&bob, Method::Ack);
+    let offer = sdp_of(&caller, "18", "sendrecv");
+    net.send(&caller, caller.request("PRACK", 2, &early, &rack(&early), &offer));
+    net.take_code(&caller, 488);
+    let ok = net.take_code(&caller, 200);
+    assert_eq!(ok.cseq().unwrap().method, Method::Invite);
+    net.send(&caller, caller.request("ACK", 1, &ok, "", ""));
+    finish(net, &caller, &ok);
+}
+
+/// RFC 3262 §3: so does a 183 that waits for the PRACK of the 180 before it, whose offer comes too early.
+#[test]
+fn an_early_offer_in_the_prack_that_music_waits_for() {
+    let (mut net, caller, bob, invite) = reliable_music(&[Step::Pause { seconds: 1 }]);
+    let ringing = net.take_code(&caller, 180);
+    net.send(&caller, caller.request("PRACK", 2, &ringing, &rack(&ringing), &sdp(&caller, "sendonly")));
+    net.take_code(&caller, 488);
+    let early = net.take_code(&caller, 183);
+    assert!(body(&early).contains("RTP/AVP 0 8 101"));
+    net.send(&caller, caller.request("PRACK", 3, &early, &rack(&early), ""));
+    net.take_code(&caller, 200);
+    let ok = answer(&mut net, &caller, &bob, &invite);
+    finish(net, &caller, &ok);
+}
+
 /// RFC 3264 §4: an offer in a PRACK while that of the INVITE has no answer gets 488.
 #[test]
 fn an_offer_in_a_prack_before_the_first_answer() {
