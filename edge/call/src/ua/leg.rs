@@ -516,7 +516,10 @@ impl Call {
                 if wanted > outbound.min_se && wanted <= 86_400 {
                     outbound.min_se = wanted;
                     outbound.interval = outbound.interval.max(wanted);
-                    let authorization = attempt.authorization.clone();
+                    let random = core.random_u64();
+                    let uri = &outbound.uri;
+                    let authorization =
+                        outbound.credentials.as_mut().and_then(|credentials| credentials.again("INVITE", uri, random));
                     return self.start(core, leg, flow, Some(authorization));
                 }
             }

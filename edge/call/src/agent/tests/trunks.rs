@@ -164,6 +164,25 @@ fn an_interval_too_small() {
     finish(net, &caller);
 }
 
+/// RFC 7616 §3.4: the INVITE after a 422 is a further request: its credentials are counted on.
+#[test]
+fn an_interval_too_small_for_a_trunk_that_challenges() {
+    let (mut net, caller, trunk) = setup(&["203.0.113.90:5070"]);
+    let trunk = &trunk[0];
+    call(&mut net, &caller);
+    let proved = challenged(&mut net, trunk);
+    assert!(proved.text(HeaderName::ProxyAuthorization).unwrap().contains("nc=00000001"));
+    net.send(trunk, trunk.respond_with(&proved, 422, "c", &[(HeaderName::MinSe, "3600")], ""));
+    let again = net.take_method(trunk, Method::Invite);
+    assert!(again.text(HeaderName::ProxyAuthorization).unwrap().contains("nc=00000002"));
+    let stale = [(HeaderName::ProxyAuthenticate, "Digest realm=\"trunk\", nonce=\"n2\", qop=\"auth\", stale=true")];
+    net.send(trunk, trunk.respond_with(&again, 407, "c", &stale, ""));
+    let last = net.take_method(trunk, Method::Invite);
+    assert_eq!(last.min_se(), Some(3600));
+    net.send(trunk, trunk.respond(&last, 200, "p1", &sdp(trunk, "sendrecv")));
+    finish(net, &caller);
+}
+
 /// RCML.md part 2: the next target on 503, and on 4 s without any response; a late 2xx of the former is ACKed and ended.
 #[test]
 fn further_targets() {
