@@ -561,6 +561,8 @@ impl Call {
                 let wait = super::session::retry_after(core);
                 core.refuse_for_now(request, 500, wait);
             }
+            // RFC 3261 §14.2: ours is in progress.
+            Some(Method::Invite) => core.refuse(request, 491),
             Some(Method::Info | Method::Options) => {
                 let response = core.response(request, 200, None).header(HeaderName::Allow, ALLOW).build();
                 core.respond(request, response);

@@ -559,6 +559,9 @@ fn offers_in_an_unanswered_dialog() {
     assert!(waits_at_most_ten(&net.take_code(bob, 500)));
     net.send(bob, bob.request_back("UPDATE", 2, &invites[0], "p1", "", ""));
     net.take_code(bob, 200);
+    // RFC 3261 §14.2: 491 to an INVITE while ours is in progress in the dialog.
+    net.send(bob, bob.request_back("INVITE", 3, &invites[0], "p1", "", &sdp(bob, "sendonly")));
+    net.take_code(bob, 491);
     let ok = answer(&mut net, &caller, &phones[0], &invites[0]);
     finish(net, &caller, &ok);
 }
