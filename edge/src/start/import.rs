@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 use std::path::Path;
 
+use ringfork_api::check_login;
 use ringfork_sip::digest::{Hash, ha1};
 use ringfork_state::{Client, DirectoryAdmin, StoreError, VoiceSettings};
 use tokio::task::JoinSet;
@@ -10,8 +11,6 @@ use tokio::task::JoinSet;
 use super::folder::StartError;
 use super::random;
 
-/// Longest login, bytes.
-const LOGIN: usize = 128;
 /// RCML.md 3.4's rule for passwords made through REST: here shorter ones only count as weak.
 const STRONG: usize = 8;
 /// Writes under way at a time.
@@ -44,9 +43,7 @@ pub fn read_import(path: &Path) -> Result<Vec<(String, String)>, StartError> {
         }
         let bad = |reason: &str| StartError(format!("--import {}: line {}: {reason}", path.display(), number + 1));
         let (login, password) = line.split_once(',').ok_or_else(|| bad("write login,password"))?;
-        if login.is_empty() || login.len() > LOGIN || !login.bytes().all(is_login_byte) {
-            return Err(bad("the login must be 1 to 128 letters, digits or one of -_.!~*'()&=+$;?/"));
-        }
+        check_login(login).map_err(|reason| bad(&format!("the login {reason}")))?;
         if password.is_empty() {
             return Err(bad("the password is empty"));
         }
@@ -56,11 +53,6 @@ pub fn read_import(path: &Path) -> Result<Vec<(String, String)>, StartError> {
         clients.push((login.to_owned(), password.to_owned()));
     }
     Ok(clients)
-}
-
-/// RFC 3261 §25.1 `user`, without escapes.
-fn is_login_byte(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || b"-_.!~*'()&=+$;?/".contains(&byte)
 }
 
 /// Creates or updates these clients.
@@ -172,6 +164,20 @@ mod tests {
             let problem = read_import(file(text).path()).unwrap_err().to_string();
             assert!(problem.contains(&format!("line {line}:")) && !problem.contains("secret"), "{problem}");
         }
+    }
+
+    /// RCML.md 3.4: a login is what REST takes for one; `?`, `;`, `=` and `/` would end or change the URI that it is in.
+    #[test]
+    fn a_login_that_rest_refuses_is_named() {
+        for login in ["a?b", "a;b", "a=b", "a/b", "a@b", "ä"] {
+            let problem = read_import(file(&format!("alice,secret\n{login},secret\n")).path()).unwrap_err().to_string();
+            assert!(
+                problem.ends_with("line 2: the login may hold letters, digits and -_.!~*'()&+$, only"),
+                "{problem}"
+            );
+        }
+        let all = "aZ9-_.!~*'()&+$";
+        assert_eq!(read_import(file(&format!("{all},secret")).path()).unwrap()[0].0, all);
     }
 
     #[test]
