@@ -183,7 +183,7 @@ impl Server {
         let ledger = tokio::spawn(ledger.run(now.unix_ms));
         let speaker = Speaker::new(speech(options.speech).await, folder.speech());
         let mut agent = agent_config(&options, &credentials, &sip, http_address)?;
-        agent.languages = speaker.languages();
+        (agent.languages, agent.voices) = (speaker.languages(), speaker.voices());
         let sounds = Library::new(tokio::runtime::Handle::current(), Fetcher { client, token }, speaker);
         let media = Arc::new(MediaCounters::default());
         let relay = relay_settings(&options, &agent, folder.recordings(), media.clone(), Arc::new(sounds));

@@ -137,7 +137,7 @@ codes! {
     /// Say `loop`.
     SayLoop = 13510, Warning, "use a whole number, 0 for without end; 1 is used";
     /// Say `voice` or `language`.
-    SayVoice = 13511, Warning, "name a voice or a language; the default is used";
+    SayVoice = 13511, Warning, "name a voice or language that this server's speech has; another one is used";
     /// Say in a language that the server's voice does not speak.
     SayLanguage = 13512, Warning, "this server's voice knows English only and reads the text so; start it with --speech polly for other languages";
     /// Say without text.

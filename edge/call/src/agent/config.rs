@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
-use crate::control::Languages;
+use crate::control::{Languages, Voices};
 
 /// Transport of a listener.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -124,6 +124,8 @@ pub struct AgentConfig {
     pub public_url: String,
     /// What the shell speaks `<Say>` in.
     pub languages: Languages,
+    /// Whose names the shell knows.
+    pub voices: Voices,
     /// A bridged party silent for this long, not on hold, ends the call. Kept by the media shell.
     pub media_timeout: Duration,
     /// Bounds.
@@ -165,6 +167,7 @@ impl AgentConfig {
             account_sid: account_sid.into(),
             public_url: "http://localhost".to_owned(),
             languages: Languages::Any,
+            voices: Voices::Any,
             media_timeout: Duration::from_secs(300),
             caps: Caps::default(),
             server: concat!("Ringfork/", env!("CARGO_PKG_VERSION")).to_owned(),

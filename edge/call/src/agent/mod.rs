@@ -119,6 +119,7 @@ impl<P: Ports> Agent<P> {
             ),
             trunk_caller_id: config.trunk.as_ref().and_then(|trunk| trunk.caller_id.clone()),
             languages: config.languages,
+            voices: config.voices,
         });
         let mut agent = Agent {
             calls: Calls::default(),

@@ -39,6 +39,38 @@ impl Languages {
     }
 }
 
+/// Which names of voices `<Say>` knows. A text with another one is spoken all the same.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Voices {
+    /// Whatever is written.
+    #[default]
+    Any,
+    /// These, and those that every server knows.
+    Named(&'static [&'static str]),
+    /// As [`Voices::Named`], and as TwiML writes them: `Polly.Joanna`, `Polly.Joanna-Neural`.
+    Polly(&'static [&'static str]),
+}
+
+impl Voices {
+    /// Those that every server has one for, by what other platforms call them.
+    const COMMON: [&'static str; 5] = ["man", "woman", "alice", "male", "female"];
+
+    /// Whether a voice, written as in `<Say voice>`, is among them; case does not matter.
+    pub(super) fn include(self, voice: &str) -> bool {
+        let voice = voice.trim();
+        let among = |names: &[&str], voice: &str| names.iter().any(|name| name.eq_ignore_ascii_case(voice));
+        among(&Self::COMMON, voice)
+            || match self {
+                Voices::Any => true,
+                Voices::Named(names) => among(names, voice),
+                Voices::Polly(names) => {
+                    let name = voice.strip_prefix("Polly.").unwrap_or(voice);
+                    among(names, name.strip_suffix("-Neural").unwrap_or(name))
+                }
+            }
+    }
+}
+
 /// What every call of an edge has in common.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CallConfig {
@@ -50,6 +82,8 @@ pub struct CallConfig {
     pub recordings_url: String,
     /// What `<Say>` is spoken in.
     pub languages: Languages,
+    /// Whose names `<Say voice>` may have.
+    pub voices: Voices,
 }
 
 impl CallConfig {

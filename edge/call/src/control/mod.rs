@@ -32,7 +32,7 @@ mod voice;
 
 pub use call::{Call, Reaches};
 pub use date::rfc2822;
-pub use desk::{CallConfig, Languages};
+pub use desk::{CallConfig, Languages, Voices};
 pub use fork::LEG_LIMIT;
 pub use identity::CallerInfo;
 pub use params::{API_VERSION, DialResult};

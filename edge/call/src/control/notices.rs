@@ -57,6 +57,11 @@ pub(super) fn not_spoken(language: &str) -> Notice {
     Code::SayLanguage.notice(&format!("<Say language=\"{}\">", quote(language)), None, None)
 }
 
+/// A Say with a voice that this server does not know (RCML.md part 2, Say).
+pub(super) fn unknown_voice(voice: &str) -> Notice {
+    Code::SayVoice.notice(&format!("<Say voice=\"{}\">", quote(voice)), None, None)
+}
+
 /// A recording broke off (RCML.md part 2, Record).
 pub(super) fn recording_failed(recording: RecordingSid) -> Notice {
     Code::RecordingFailed.notice(&recording.to_string(), None, None)

@@ -107,7 +107,7 @@ fn sound(prompt: &Prompt) -> Option<(Sound, u32)> {
 }
 
 /// A document of the call `sid` was just loaded: its sounds are fetched and spoken, but for the one that is played at
-/// once. A language that the voice does not speak leaves a warning, one for the document.
+/// once. A language that the voice does not speak leaves a warning, one for the document, and so does an unknown voice.
 pub(super) fn prepare(now: Now, sid: CallSid, steps: &[Step], desk: &mut Desk) {
     let prompts = || {
         steps.iter().flat_map(|step| match step {
@@ -122,6 +122,13 @@ pub(super) fn prepare(now: Now, sid: CallSid, steps: &[Step], desk: &mut Desk) {
     });
     if let Some(language) = unspoken {
         desk.out.notify(sid, now, notices::not_spoken(language));
+    }
+    let unknown = prompts().find_map(|prompt| match prompt {
+        Prompt::Say { voice: Some(voice), .. } if !desk.config.voices.include(voice) => Some(voice),
+        _ => None,
+    });
+    if let Some(voice) = unknown {
+        desk.out.notify(sid, now, notices::unknown_voice(voice));
     }
     let first_is_heard = matches!(steps.first(), Some(Step::Prompt(_) | Step::Gather(_)));
     for (sound, _) in prompts().filter_map(sound).skip(usize::from(first_is_heard)).take(MAX_PREPARED) {

@@ -8,14 +8,14 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use ringfork_call::action::PlayError;
-use ringfork_call::control::Languages;
+use ringfork_call::control::{Languages, Voices};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::process::Command;
 use tokio::sync::Semaphore;
 
 use super::super::decode::decode;
 use super::super::unreadable;
-use super::{Speech, Utterance};
+use super::{Speech, Utterance, polly};
 
 /// For one text, waiting for its turn included.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -37,12 +37,18 @@ impl Default for Flite {
     }
 }
 
-/// The best understood one where none is asked for; those that other platforms know by `man` and `woman` too.
+/// Its voices by name.
+const VOICES: [&str; 5] = ["rms", "slt", "awb", "kal", "kal16"];
+
+/// The best understood one where none is asked for; those that other platforms know by `man` and `woman` too, and for
+/// one of Polly's a voice of the same gender.
 fn voice(asked: Option<&str>) -> &'static str {
-    match asked.unwrap_or_default().trim().to_ascii_lowercase().as_str() {
+    let asked = asked.unwrap_or_default().trim();
+    match asked.to_ascii_lowercase().as_str() {
         "slt" | "woman" | "alice" | "female" => "slt",
-        "kal" => "kal16",
+        "kal" | "kal16" => "kal16",
         "awb" => "awb",
+        _ if polly::is_woman(asked) => "slt",
         _ => "rms",
     }
 }
@@ -86,13 +92,18 @@ impl Flite {
 
 #[async_trait]
 impl Speech for Flite {
+    /// The second way of choosing its voices.
     fn name(&self) -> &str {
-        "flite"
+        "flite 2"
     }
 
     /// Its voices are English; it reads every text so.
     fn languages(&self) -> Languages {
         Languages::English
+    }
+
+    fn voices(&self) -> Voices {
+        Voices::Named(&VOICES)
     }
 
     async fn speak(&self, utterance: &Utterance) -> Result<Vec<i16>, PlayError> {
@@ -154,6 +165,26 @@ mod tests {
         let evil = format!("-o; touch {0} $(touch {0}) `touch {0}`", marker.display());
         assert!(!flite.speak(&utterance(&evil)).await.unwrap().is_empty());
         assert!(!marker.exists());
+    }
+
+    /// RCML.md part 2, Say: the names of TwiML have voices of their gender.
+    #[test]
+    fn voices() {
+        for (asked, spoken) in [
+            (None, "rms"),
+            (Some("man"), "rms"),
+            (Some("Alice"), "slt"),
+            (Some("woman"), "slt"),
+            (Some("kal16"), "kal16"),
+            (Some("Polly.Joanna"), "slt"),
+            (Some("Polly.Amy-Neural"), "slt"),
+            (Some("Polly.Matthew"), "rms"),
+            (Some("Polly.Nobody"), "rms"),
+            (Some("nobody"), "rms"),
+        ] {
+            assert_eq!(voice(asked), spoken, "{asked:?}");
+        }
+        assert!(VOICES.contains(&voice(None)));
     }
 
     #[tokio::test]

@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use ringfork_call::action::PlayError;
-use ringfork_call::control::Languages;
+use ringfork_call::control::{Languages, Voices};
 
 use super::unreadable;
 use crate::media::source::Samples;
@@ -40,6 +40,11 @@ pub trait Speech: Send + Sync {
     /// What it speaks in.
     fn languages(&self) -> Languages {
         Languages::Any
+    }
+
+    /// Whose names it knows.
+    fn voices(&self) -> Voices {
+        Voices::Any
     }
 
     /// Speaks.
@@ -80,6 +85,11 @@ impl Speaker {
     /// What its engine speaks in.
     pub fn languages(&self) -> Languages {
         self.engine.languages()
+    }
+
+    /// Whose names its engine knows.
+    pub fn voices(&self) -> Voices {
+        self.engine.voices()
     }
 
     /// What is kept, or else spoken now.

@@ -12,12 +12,51 @@ use aws_sdk_polly::types::{Engine, LanguageCode, OutputFormat, TextType, VoiceId
 use aws_smithy_http_client::Builder;
 use aws_smithy_http_client::tls::{Provider, rustls_provider::CryptoMode};
 use ringfork_call::action::PlayError;
+use ringfork_call::control::Voices;
 
 use super::super::unreadable;
 use super::{Speech, Utterance};
 
 /// Characters of one request: the service takes 3000.
 const PART: usize = 2800;
+
+/// The voices that are men's or boys', by the service's list.
+const MEN: [&str; 34] = [
+    "Adriano",
+    "Andres",
+    "Arthur",
+    "Brian",
+    "Cristiano",
+    "Daniel",
+    "Enrique",
+    "Florian",
+    "Geraint",
+    "Giorgio",
+    "Gregory",
+    "Hans",
+    "Jacek",
+    "Jan",
+    "Joey",
+    "Justin",
+    "Karl",
+    "Kevin",
+    "Liam",
+    "Mads",
+    "Mathieu",
+    "Matthew",
+    "Maxim",
+    "Miguel",
+    "Pedro",
+    "Remi",
+    "Ricardo",
+    "Ruben",
+    "Russell",
+    "Sergio",
+    "Stephen",
+    "Takumi",
+    "Thiago",
+    "Zayd",
+];
 
 /// Speaks with Polly.
 pub struct Polly {
@@ -53,16 +92,29 @@ impl Polly {
 /// A voice that speaks the language; what is written as a voice wins.
 fn voice(utterance: &Utterance) -> (VoiceId, Engine) {
     let asked = utterance.voice.as_deref().map(str::trim).unwrap_or_default();
-    // `Polly.Joanna-Neural` is how TwiML writes it.
+    let (name, engine) = named(asked);
+    match known(name) {
+        Some(voice) => (voice.into(), engine),
+        None => own_voice(&utterance.language, name),
+    }
+}
+
+/// `Polly.Joanna-Neural` is how TwiML writes it.
+fn named(asked: &str) -> (&str, Engine) {
     let name = asked.strip_prefix("Polly.").unwrap_or(asked);
-    let (name, engine) = match name.strip_suffix("-Neural") {
+    match name.strip_suffix("-Neural") {
         Some(name) => (name, Engine::Neural),
         None => (name, Engine::Standard),
-    };
-    match VoiceId::try_parse(name) {
-        Ok(voice) => (voice, engine),
-        Err(_) => own_voice(&utterance.language, name),
     }
+}
+
+fn known(name: &str) -> Option<&'static str> {
+    VoiceId::values().iter().copied().find(|known| known.eq_ignore_ascii_case(name))
+}
+
+/// Whether it is the name of a voice of Polly's that is a woman's.
+pub(super) fn is_woman(asked: &str) -> bool {
+    known(named(asked).0).is_some_and(|name| !MEN.contains(&name))
 }
 
 /// The language's own: of the standard engine, where it has one there. Restcomm's codes are known as well.
@@ -133,6 +185,10 @@ fn parts(text: &str) -> Vec<&str> {
 impl Speech for Polly {
     fn name(&self) -> &str {
         "polly"
+    }
+
+    fn voices(&self) -> Voices {
+        Voices::Polly(VoiceId::values())
     }
 
     async fn speak(&self, utterance: &Utterance) -> Result<Vec<i16>, PlayError> {

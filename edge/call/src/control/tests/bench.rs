@@ -18,7 +18,7 @@ use crate::action::{
     Application, Now, PlayError, PlayId, RecordingEnd, RecordingLimits, RecordingSid, Sound, StoreError,
 };
 use crate::control::signals::{CallInput, CallOutput, Invite, LegId, Party, Target, Ticket};
-use crate::control::{Call, CallConfig, CallSid, CallerInfo, Event, Languages, Notice, Reaches, Write};
+use crate::control::{Call, CallConfig, CallSid, CallerInfo, Event, Languages, Notice, Reaches, Voices, Write};
 
 pub const FIRST: &str = "https://app.example/first";
 pub const CALLBACK: &str = "https://app.example/events";
@@ -183,6 +183,7 @@ impl Setup {
             trunk_caller_id: Some("+1900".into()),
             recordings_url: "http://e.example/Recordings".into(),
             languages: Languages::English,
+            voices: Voices::Named(&["rms", "slt"]),
         };
         let mut entropy = ChaCha8Rng::seed_from_u64(1);
         let call = Call::new(Arc::new(config), now, self.caller, self.reaches, &mut entropy);

@@ -63,6 +63,33 @@ fn a_language_that_the_voice_does_not_speak() {
     }
 }
 
+/// RCML.md part 2: a bad value takes the default and leaves a warning: a voice that the server does not know, one for
+/// the document. The names that TwiML has for its plain voices are no bad values.
+#[test]
+fn a_voice_that_is_unknown() {
+    let spoken = |text: &str, voice: &str| Prompt::Say {
+        text: text.into(),
+        voice: Some(voice.into()),
+        language: "en".into(),
+        loops: 1,
+    };
+    let mut t = start(vec![
+        Step::Prompt(spoken("Hello", "slt")),
+        gathering(gather(vec![spoken("Bonjour", "Polly.Joanna")])),
+        Step::Prompt(spoken("Ciao", "bianca")),
+    ]);
+    t.says("answer, play caller Hello");
+    t.heard();
+    t.says("play caller Bonjour");
+    let notice = &t.notices[0];
+    assert_eq!((t.notices.len(), notice.call, notice.notice.code), (1, t.call.sid(), 13511));
+    assert!(notice.notice.message.starts_with(r#"<Say voice="Polly.Joanna">: "#), "{}", notice.notice.message);
+    for voice in ["man", "woman", "alice", "Alice", "male", "female", "RMS", " slt "] {
+        let t = start(vec![Step::Prompt(spoken("Hello", voice))]);
+        assert!(t.notices.is_empty(), "{voice}");
+    }
+}
+
 /// RCML.md part 2: the caller is answered once; 1.5: a 200 that waits for its PRACK, and a CANCEL before it wins.
 #[test]
 fn a_cancel_before_our_200() {

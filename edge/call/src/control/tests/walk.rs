@@ -19,7 +19,7 @@ use super::bench::{
 };
 use crate::action::{Application, Now, PlayError, PlayId, RecordingEnd, RecordingSid, StoreError};
 use crate::control::signals::{CallInput, CallOutput, LegId, Party as Ear, Target, Ticket};
-use crate::control::{Call, CallConfig, CallSid, CallerInfo, Event, EventKind, Languages, Reaches, Write};
+use crate::control::{Call, CallConfig, CallSid, CallerInfo, Event, EventKind, Languages, Reaches, Voices, Write};
 
 const RUNS: u64 = 4_000;
 const STEPS: usize = 100;
@@ -132,6 +132,7 @@ impl World {
             trunk_caller_id: None,
             recordings_url: "http://e.example/Recordings".into(),
             languages: Languages::default(),
+            voices: Voices::default(),
         };
         let reaches = if random.random_bool(0.1) {
             Reaches::Client { identity: "direct".into() }

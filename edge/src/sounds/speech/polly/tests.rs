@@ -98,7 +98,9 @@ fn voices() {
     assert_eq!(name(None, "en-GB"), "Amy");
     assert_eq!(name(Some("woman"), "fr_FR"), "Celine");
     assert_eq!(name(Some("Polly.Brian"), "en"), "Brian");
+    assert_eq!(name(Some("joanna"), "de"), "Joanna");
     assert_eq!(name(Some("nobody"), "de"), "Vicki");
+    assert!(MEN.iter().all(|name| known(name) == Some(*name)));
     // Restcomm's codes: Belgian French, Brazilian Portuguese, Canadian French, Danish.
     for (language, voice) in [("bf", "Celine"), ("bp", "Vitoria"), ("cf", "Chantal"), ("dan", "Naja")] {
         assert_eq!(name(None, language), voice, "{language}");
