@@ -371,16 +371,17 @@ impl Session {
         if !ours || self.end.is_some_and(|end| core.now.instant >= end) {
             return false;
         }
-        if let Some(end) = self.end {
-            core.set_at(&mut self.timer, end, Timer::Session(self.key, self.party));
-        }
         self.refresh(core);
         true
     }
 
-    /// Sends a refresh, unless an exchange is under way, which is one itself.
+    /// Sends a refresh. While an exchange is under way it waits: a success is one itself, a refusal is none.
     pub fn refresh<P: Ports>(&mut self, core: &mut Core<P>) {
-        if !self.is_idle() {
+        let Some(end) = self.end.filter(|_| self.phase == Phase::Live) else { return };
+        let ready = self.is_idle() && self.glare.is_none();
+        let next = if ready { end } else { end.min(core.now.instant + BUSY) };
+        core.set_at(&mut self.timer, next, Timer::Session(self.key, self.party));
+        if !ready {
             return;
         }
         if self.update {
@@ -568,6 +569,9 @@ pub fn retry_after<P: Ports>(core: &mut Core<P>) -> u32 {
 
 /// How long a re-INVITE of ours may go without a final response.
 const REINVITE: Duration = Duration::from_secs(60);
+
+/// How long a refresh waits for an exchange before it looks again.
+const BUSY: Duration = Duration::from_secs(2);
 
 /// One minute between repeated 180s (RFC 3261 §13.3.1.1).
 pub const RING_AGAIN: Duration = Duration::from_secs(60);

@@ -647,6 +647,43 @@ fn we_refresh() {
     net.assert_clean();
 }
 
+/// RFC 4028 §10: a refresh that is due while another exchange runs follows when that one was refused: it was none.
+#[test]
+fn a_refresh_after_a_refused_exchange() {
+    for theirs in [false, true] {
+        let (mut net, caller, phones) = setup(&["bob"]);
+        let bob = &phones[0];
+        let invites = ring(&mut net, &caller, &phones);
+        let timer = [(HeaderName::SessionExpires, "1800;refresher=uac"), (HeaderName::Require, "timer")];
+        net.send(bob, bob.respond_with(&invites[0], 200, "p1", &timer, &sdp(bob, "sendrecv")));
+        let ok = net.take_code(&caller, 200);
+        net.send(&caller, caller.request("ACK", 1, &ok, "", ""));
+        net.advance(Duration::from_secs(899));
+        net.sent.clear();
+        let (asks, asked) = if theirs { (bob, &caller) } else { (&caller, bob) };
+        let held = sdp(asks, "sendonly");
+        if theirs {
+            net.send(bob, bob.request_back("INVITE", 1, &invites[0], "p1", "", &held));
+        } else {
+            net.send(&caller, caller.request("INVITE", 2, &ok, "", &held));
+        }
+        let offer = net.take_method(asked, Method::Invite);
+        net.send(asked, asked.respond(&offer, 100, "", ""));
+        net.advance(Duration::from_secs(10));
+        assert!(!net.has(bob, &Method::Invite));
+        net.send(asked, asked.respond(&offer, 488, "p1", ""));
+        net.take_code(asks, 488);
+        net.advance(Duration::from_secs(2));
+        let refresh = net.take_method(bob, Method::Invite);
+        assert_eq!(refresh.text(HeaderName::SessionExpires).as_deref(), Some("1800;refresher=uac"));
+        net.send(bob, bob.respond_with(&refresh, 200, "p1", &timer, &sdp(bob, "sendrecv")));
+        net.sent.clear();
+        net.advance(Duration::from_secs(890));
+        assert!(!net.has(bob, &Method::Bye) && !net.has(bob, &Method::Invite));
+        finish(net, &caller, &ok);
+    }
+}
+
 /// Issue 3: a hold from before the bridge is carried over: the caller's 200 says so.
 #[test]
 fn a_leg_that_answers_on_hold() {
