@@ -165,7 +165,13 @@ fn a_server_over_memory_leaves_nothing_behind() {
     assert_eq!((status, json["status"].as_str()), (200, Some("ok")));
     let (status, body) = running.get("/metrics");
     assert_eq!(status, 200);
-    for name in ["ringfork_calls", "ringfork_legs", "ringfork_media_ports", "ringfork_memory_rss_bytes"] {
+    for name in [
+        "ringfork_calls",
+        "ringfork_legs",
+        "ringfork_media_ports",
+        "ringfork_memory_rss_bytes",
+        "ringfork_udp_kernel_drops_total",
+    ] {
         assert!(body.lines().any(|line| line.starts_with(&format!("{name} "))), "{name} is missing:\n{body}");
     }
     running.end("-TERM");

@@ -109,6 +109,22 @@ mod tests {
         assert_eq!(bound[0].tcp.local_addr().unwrap().port(), port);
     }
 
+    /// Issue 3: a SIP socket is granted 4 MB or what the kernel allows, and the cap is known where it is less.
+    #[test]
+    fn the_receive_buffer_is_four_megabytes_or_the_kernels_cap() {
+        const ASKED: usize = 4 * 1024 * 1024;
+        let allowed: usize = std::fs::read_to_string("/proc/sys/net/core/rmem_max").unwrap().trim().parse().unwrap();
+        for address in ["127.0.0.1:0", "[::1]:0"] {
+            let Ok(bound) = bind(address.parse().unwrap()) else { continue };
+            // The kernel reports twice what is usable (socket(7)).
+            let granted = socket2::SockRef::from(&bound.udp).recv_buffer_size().unwrap() / 2;
+            assert!(granted >= ASKED.min(allowed), "{granted} of {allowed}");
+            assert_eq!(bound.capped, (granted < ASKED).then_some(granted));
+        }
+        // Where the kernel allows less the sockets do not show what was asked for.
+        assert_eq!(RECEIVE_BUFFER, ASKED);
+    }
+
     /// The issue: a port in use gives one clear line.
     #[test]
     fn a_port_in_use_names_the_option_and_the_address() {
