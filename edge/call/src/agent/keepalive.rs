@@ -124,6 +124,13 @@ impl KeepAlive {
         }
     }
 
+    /// The OPTIONS over this flow could not be sent: that says nothing of the flow, which is asked later.
+    pub fn unsent(&mut self, now: Instant, flow: &Flow) -> Step {
+        let Some(watched) = self.flows.get_mut(flow) else { return Step::Forget };
+        watched.asking = None;
+        Step::Wait(now + SILENCE)
+    }
+
     /// How many flows are watched.
     #[cfg(test)]
     pub fn len(&self) -> usize {
@@ -202,6 +209,25 @@ mod tests {
             assert_eq!(step, Step::Wait(at + SILENCE));
             at += SILENCE;
         }
+    }
+
+    /// An OPTIONS that never left is no miss.
+    #[test]
+    fn what_could_not_be_sent_does_not_count() {
+        let start = Instant::now();
+        let mut alive = KeepAlive::default();
+        alive.watch(start, flow());
+        let mut at = start + SILENCE;
+        assert_eq!(alive.due(at, &flow()), Step::Ask);
+        assert_eq!(alive.asked(at, &flow(), true), Step::Wait(at + SILENCE));
+        for _ in 0..5 {
+            at += SILENCE;
+            assert_eq!(alive.due(at, &flow()), Step::Ask);
+            assert_eq!(alive.unsent(at, &flow()), Step::Wait(at + SILENCE));
+        }
+        at += SILENCE;
+        assert_eq!(alive.due(at, &flow()), Step::Ask);
+        assert_eq!(alive.asked(at + Duration::from_secs(32), &flow(), false), Step::Ask);
     }
 
     /// A stream's end is seen by itself.

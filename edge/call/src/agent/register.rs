@@ -192,10 +192,8 @@ impl<P: Ports> Agent<P> {
                 let contact = self.core.bindings.of_flow(&flow).next().map(|binding| binding.contact().to_owned());
                 let Some(contact) = contact else { return self.keepalive.forget(&flow) };
                 if !self.send_options(flow, &contact, Owner::KeepAlive(flow)) {
-                    let step = self.keepalive.asked(self.core.now.instant, &flow, false);
-                    if step != Step::Ask {
-                        self.keepalive_step(flow, step);
-                    }
+                    let step = self.keepalive.unsent(self.core.now.instant, &flow);
+                    self.keepalive_step(flow, step);
                 }
             }
             Step::End => self.end_flow(&flow),

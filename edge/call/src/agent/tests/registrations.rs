@@ -217,3 +217,27 @@ fn the_flow_of_a_binding_without_rport() {
     let flow = Flow::Udp { local, remote: target.address };
     assert_eq!(net.agent.core.bindings.of_flow(&flow).count(), 1);
 }
+
+/// DESIGN "SIP choices": a silent flow is asked again later where the OPTIONS could not be sent (the table of client
+/// transactions is full, docs/operations.md "Limits"), and is not counted as one that did not answer.
+#[test]
+fn a_question_that_cannot_be_sent() {
+    let mut settings = config();
+    // One for us and one for them.
+    settings.caps.transactions = 2;
+    let mut net = Net::with(settings, Vec::new());
+    let (alice, bob) = (Phone::new("alice", "203.0.113.9:5062"), Phone::new("bob", "203.0.113.1:5062"));
+    net.register(&alice);
+    net.advance(Duration::from_secs(33));
+    let first = net.take_method(&alice, Method::Options);
+    net.register(&bob);
+    net.advance(Duration::from_secs(26));
+    assert!(!net.has(&bob, &Method::Options));
+    assert!(net.logs.iter().any(|line| line.contains("could not be sent")), "{:?}", net.logs);
+    // Alice was asked anew meanwhile, and answers.
+    net.sent.retain(|(to, message)| *to != alice.address || message.call_id() != first.call_id());
+    let second = net.take_method(&alice, Method::Options);
+    net.send(&alice, alice.respond(&second, 200, "o", ""));
+    net.advance(Duration::from_secs(24));
+    assert!(net.has(&bob, &Method::Options));
+}
