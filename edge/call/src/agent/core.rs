@@ -286,8 +286,14 @@ impl<P: Ports> Core<P> {
         format!("<sip:ringfork@{}{transport}>", self.sent_by(flow))
     }
 
-    /// Starts a client transaction. `None`: the table is full.
-    pub fn request(&mut self, flow: Flow, request: &[u8], owner: Option<Owner>) -> Option<ClientKey> {
+    /// Starts a client transaction. `None`: the table is full, as the log says of `call`.
+    pub fn request(
+        &mut self,
+        flow: Flow,
+        request: &[u8],
+        owner: Option<Owner>,
+        call: Option<CallSid>,
+    ) -> Option<ClientKey> {
         let sent_by = self.sent_by(flow).to_string();
         match self.txns.request(self.now.instant, flow, &sent_by, request) {
             Ok(key) => {
@@ -298,7 +304,7 @@ impl<P: Ports> Core<P> {
                 Some(key)
             }
             Err(error) => {
-                self.log(LogLevel::Error, None, format!("A request could not be sent: {error}"));
+                self.log(LogLevel::Error, call, format!("A request could not be sent: {error}"));
                 None
             }
         }

@@ -160,17 +160,21 @@ impl<P: Ports> Core<P> {
                     self.owners.insert(key, owner);
                 }
             }
-            Err(error) => {
-                self.log(LogLevel::Error, None, format!("A request could not be sent: {error}"));
-                self.failed.extend(owner);
-            }
+            Err(error) => self.unsent(owner, LogLevel::Error, format!("A request could not be sent: {error}")),
         }
         self.flush();
     }
 
     fn fail(&mut self, deferred: Deferred) {
-        self.log(LogLevel::Warn, None, "A request within a dialog has nowhere to go");
-        self.failed.extend(deferred.owner);
+        self.unsent(deferred.owner, LogLevel::Warn, "A request within a dialog has nowhere to go".to_owned());
+    }
+
+    /// A request did not leave: said with the call that it was for once its owner is told.
+    fn unsent(&mut self, owner: Option<Owner>, level: LogLevel, why: String) {
+        match owner {
+            Some(owner) => self.failed.push_back(Unsent { owner, level, why }),
+            None => self.log(level, None, why),
+        }
     }
 
     /// The flow to a target, if there is one without opening a stream.
@@ -254,5 +258,16 @@ pub fn host_text(uri: &Uri<'_>) -> String {
     }
 }
 
-/// Requests that could not be sent: their owners are told as of a transport error.
-pub type Failed = VecDeque<Owner>;
+/// A request that could not be sent: its owner is told as of a transport error.
+#[derive(Debug)]
+pub struct Unsent {
+    /// Whom it concerns.
+    pub owner: Owner,
+    /// How grave that is.
+    pub level: LogLevel,
+    /// Why, for the log.
+    pub why: String,
+}
+
+/// Those whose owners are not told yet.
+pub type Failed = VecDeque<Unsent>;

@@ -48,12 +48,12 @@ use self::abuse::Abuse;
 use self::calls::Calls;
 use self::core::{Core, Owner, Party, Pending, Request, Timer};
 use self::directory::Cache;
-use self::hop::Waiter;
+use self::hop::{Unsent, Waiter};
 use self::keepalive::KeepAlive;
 use self::timers::TimerId;
 use crate::action::{Action, BindingRecord, ClientEntry, Input, LogLevel, Now, NumberEntry, Ports, Token};
 use crate::control::signals::CallInput;
-use crate::control::{API_VERSION, CallConfig};
+use crate::control::{API_VERSION, CallConfig, CallSid};
 use crate::ua::Call;
 use crate::ua::exchange::Outcome;
 
@@ -279,11 +279,27 @@ impl<P: Ports> Agent<P> {
             self.core.flush();
             if let Some(event) = self.core.txns.poll_event() {
                 self.on_event(event);
-            } else if let Some(owner) = self.core.failed.pop_front() {
+            } else if let Some(Unsent { owner, level, why }) = self.core.failed.pop_front() {
+                let sid = self.sid_of(&owner);
+                self.core.log(level, sid, why);
                 self.on_lost(owner, false);
             } else {
                 return;
             }
+        }
+    }
+
+    /// The call or leg that a request of ours is for.
+    fn sid_of(&mut self, owner: &Owner) -> Option<CallSid> {
+        let (call, party) = match owner {
+            Owner::Leg { call, leg } => (call, Party::Leg(*leg)),
+            Owner::Dialog { call, party, .. } => (call, *party),
+            _ => return None,
+        };
+        let call = self.calls.get_mut(*call)?;
+        match party {
+            Party::Caller => Some(call.sid),
+            Party::Leg(leg) => Some(call.leg_mut(leg)?.sid),
         }
     }
 

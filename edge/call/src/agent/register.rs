@@ -250,6 +250,6 @@ impl<P: Ports> Agent<P> {
             .header(HeaderName::Allow, ALLOW)
             .header(HeaderName::UserAgent, &self.core.config.server)
             .build();
-        self.core.request(flow, &request, Some(owner)).is_some()
+        self.core.request(flow, &request, Some(owner), None).is_some()
     }
 }

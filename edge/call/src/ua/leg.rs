@@ -306,6 +306,7 @@ impl Call {
     fn start<P: Ports>(&mut self, core: &mut Core<P>, leg: LegId, flow: Flow, again: Option<invite::Authorization>) {
         let key = self.key;
         let Some(place) = self.leg_mut(leg) else { return };
+        let sid = place.sid;
         let (LegState::Locating(mut outbound) | LegState::Inviting(mut outbound)) =
             std::mem::replace(&mut place.state, LegState::Over)
         else {
@@ -335,7 +336,7 @@ impl Call {
         let mut attempt = Attempt::new(flow, ours);
         attempt.authorization = again.flatten();
         let request = outbound.write(core, &attempt);
-        attempt.key = core.request(flow, &request, Some(Owner::Leg { call: key, leg }));
+        attempt.key = core.request(flow, &request, Some(Owner::Leg { call: key, leg }), Some(sid));
         if attempt.key.is_some() && !outbound.targets.is_empty() {
             core.set(&mut attempt.silence, NO_RESPONSE, Timer::NoResponse(key, leg));
         }

@@ -219,6 +219,28 @@ fn an_unusable_answer() {
     net.assert_clean();
 }
 
+/// A leg whose INVITE finds the table of transactions full is undeliverable (docs/operations.md "Limits"); the log names it.
+#[test]
+fn an_invite_that_cannot_be_sent() {
+    let mut settings = config();
+    // One for us and one for them.
+    settings.caps.transactions = 2;
+    let mut net = Net::with(settings, Vec::new());
+    let (bob, carol) = (Phone::new("bob", "203.0.113.1:5062"), Phone::new("carol", "203.0.113.2:5062"));
+    net.register(&bob);
+    net.advance(Duration::from_secs(33));
+    net.register(&carol);
+    net.advance(Duration::from_secs(33));
+    net.sent.clear();
+    net.dial_clients(&["bob", "carol"]);
+    let caller = Phone::new("+15557", "198.51.100.7:5060");
+    net.send(&caller, caller.invite("100", "c1", 1, "", &sdp(&caller, "sendrecv")));
+    let completed = net.events.iter().find(|event| event.kind == EventKind::Completed).unwrap();
+    let sid = completed.parameters.iter().find_map(|(name, value)| (*name == "CallSid").then_some(value)).unwrap();
+    let line = format!("{sid}: A request could not be sent");
+    assert!(net.logs.iter().any(|logged| logged.starts_with(&line)), "{:?}", net.logs);
+}
+
 /// RCML.md 1.4 "Delivery" takes up to twenty minutes: a call that is over and owes callbacks keeps neither dialog nor
 /// port, takes no place from a new call (docs/operations.md "Limits"), and is counted apart.
 #[test]

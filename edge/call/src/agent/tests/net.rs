@@ -245,7 +245,9 @@ impl Net {
                 }
             }
             Action::Media(media) => self.media.push(media),
-            Action::Log { message, .. } => self.logs.push(message),
+            Action::Log { message, call, .. } => {
+                self.logs.push(call.map_or(message.clone(), |sid| format!("{sid}: {message}")));
+            }
             Action::Count { metric, label, by } => *self.counts.entry((metric, label)).or_default() += by,
             Action::Close { .. } | Action::Notify { .. } | Action::Finished { .. } => {}
         }

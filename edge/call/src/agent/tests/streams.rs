@@ -94,6 +94,21 @@ fn an_answered_party_that_stays_away() {
     }
 }
 
+/// What the log says of a request that could not leave names the leg that it was for.
+#[test]
+fn a_request_without_a_flow_is_logged_with_its_leg() {
+    let (mut net, alice, _bob, ok, _) = bridged();
+    let sid = |(name, value): &(_, String)| (*name == "CallSid").then(|| value.clone());
+    let leg = net.events[0].parameters.iter().find_map(sid).unwrap();
+    net.handle(Input::FlowClosed { connection: 2 });
+    net.send(&alice, alice.request("INVITE", 3, &ok, "", &sdp(&alice, "sendonly")));
+    net.take_code(&alice, 503);
+    let line = format!("{leg}: A request within a dialog has nowhere to go");
+    assert!(net.logs.contains(&line), "{:?}", net.logs);
+    net.send(&alice, alice.request("BYE", 4, &ok, "", ""));
+    net.assert_clean();
+}
+
 /// A dialog goes on over the flow of a new registration of the same client.
 #[test]
 fn a_party_that_registers_again_is_kept() {
