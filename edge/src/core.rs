@@ -21,7 +21,7 @@ use tokio::time::{Sleep, sleep_until};
 use crate::adapters::Services;
 use crate::config::PortRange;
 use crate::media::{Media, PortPool, RelaySettings, media_addresses};
-use crate::net::{Bound, DATAGRAM, Sent, StreamEvent, Streams, UdpPort, metric};
+use crate::net::{Bound, DATAGRAM, SILENCE, SILENCE_WHEN_FULL, Sent, StreamEvent, Streams, UdpPort, metric};
 use crate::recordings::Journal;
 
 /// Datagrams taken from one socket before the other sources have their turn.
@@ -30,6 +30,10 @@ const BATCH: usize = 64;
 const ANSWERS: usize = 256;
 /// Between two looks at the sizes of the tables.
 const PUBLISH: Duration = Duration::from_millis(200);
+/// Between two looks for silent connections.
+const SWEEP: Duration = Duration::from_secs(60);
+/// The same where there is no room for a further one.
+const MAKE_ROOM: Duration = Duration::from_secs(1);
 /// Answers waiting for the core; whoever brings one more waits.
 pub const INPUTS: usize = 65_536;
 /// Stream messages waiting for the core; beyond it streams are not read.
@@ -154,6 +158,8 @@ struct Core {
     load: Arc<CoreLoad>,
     /// Something happened since the load was published.
     stale: bool,
+    /// When room for connections was last made.
+    made_room: tokio::time::Instant,
 }
 
 impl Core {
@@ -187,6 +193,7 @@ impl Core {
             sent: metrics::counter!("ringfork_sip_sent_total"),
             load: settings.load,
             stale: true,
+            made_room: tokio::time::Instant::now(),
         })
     }
 
@@ -196,11 +203,19 @@ impl Core {
         tokio::pin!(sleep);
         let mut armed: Option<Instant> = None;
         let mut published = Instant::now();
+        let mut swept = published;
         // A new agent may have something to say already (bindings to probe).
         self.drain();
         loop {
-            // Counting calls takes a moment where there are many: a few times a second is enough.
+            if swept.elapsed() >= SWEEP {
+                swept = Instant::now();
+                self.close_silent(swept.into(), SILENCE);
+            }
             let mut due = self.agent.next_timeout();
+            if !self.streams.is_empty() {
+                due = Some(due.map_or(swept + SWEEP, |due| due.min(swept + SWEEP)));
+            }
+            // Counting calls takes a moment where there are many: a few times a second is enough.
             let next = published + PUBLISH;
             if Instant::now() >= next {
                 self.publish();
@@ -290,6 +305,11 @@ impl Core {
     fn stream_event(&mut self, event: StreamEvent) {
         match event {
             StreamEvent::Accepted(stream, remote) => {
+                let now = tokio::time::Instant::now();
+                if self.streams.is_full() && now.saturating_duration_since(self.made_room) >= MAKE_ROOM {
+                    self.made_room = now;
+                    self.close_silent(now, SILENCE_WHEN_FULL);
+                }
                 if !self.streams.accept(stream, remote) {
                     self.count(metric::STREAM_REFUSED, "limit", 1);
                 }
@@ -304,6 +324,19 @@ impl Core {
             }
             StreamEvent::Unframed(flow, head) => self.feed(Input::Unframed { flow, head }),
             StreamEvent::Closed(connection) => {
+                self.streams.close(connection);
+                self.feed(Input::FlowClosed { connection });
+            }
+        }
+    }
+
+    /// Closes connections that were silent for so long and that the agent does not need.
+    fn close_silent(&mut self, now: tokio::time::Instant, limit: Duration) {
+        let needless = |flow: &&Flow| !self.agent.needs(flow);
+        let silent: Vec<Flow> = self.streams.silent(now, limit).filter(needless).copied().collect();
+        for flow in silent {
+            if let Flow::Tcp { connection, .. } = flow {
+                self.count(metric::STREAM_REFUSED, "silent", 1);
                 self.streams.close(connection);
                 self.feed(Input::FlowClosed { connection });
             }

@@ -7,7 +7,7 @@ mod udp;
 
 pub use addresses::local_addresses;
 pub use bind::{BindError, Bound, bind_all};
-pub use tcp::{StreamEvent, Streams};
+pub use tcp::{SILENCE, SILENCE_WHEN_FULL, StreamEvent, Streams};
 pub use udp::{DATAGRAM, Sent, UdpPort, kernel_drops};
 
 /// Name of a metric of this shell; `ringfork_` is put in front where it is shown.

@@ -1,16 +1,22 @@
 //! Stream connections: accepted and opened, framed, with bounded queues both ways.
 //!
 //! Limits, and what happens at each: a connection beyond [`CONNECTIONS`] in all, or beyond [`PER_SOURCE`] from one
-//! address, is closed as it is accepted; one whose peer sends no whole message within [`PATIENCE`] of connecting, or
-//! leaves one unfinished for as long, is closed; one whose peer reads so little that [`WRITES`] messages wait is closed.
-//! A quiet connection with nothing unfinished stays: registered phones are quiet. TCP keep-alive finds dead peers.
+//! source (an IPv4 address, an IPv6 /64), is closed as it is accepted; one whose peer sends no whole message within
+//! [`PATIENCE`] of connecting, or leaves one unfinished for as long, is closed; one whose peer reads so little that
+//! [`WRITES`] messages wait is closed. TCP keep-alive finds dead peers.
+//!
+//! A quiet connection with nothing unfinished stays as long as the core needs it: registered phones are quiet. One that
+//! it does not need is closed after [`SILENCE`], or after [`SILENCE_WHEN_FULL`] where a further one would be refused.
 
+use std::cell::Cell;
 use std::collections::HashMap;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
+use std::rc::Rc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use ringfork_call::agent::source_of;
 use ringfork_sip::flow::Flow;
 use ringfork_sip::framing::{Frame, Framer};
 use socket2::{SockRef, TcpKeepalive};
@@ -33,6 +39,11 @@ const CONNECT: Duration = Duration::from_secs(5);
 const WRITES: usize = 256;
 /// How long a connection that cannot be read on stays open for the answer.
 const LAST_ANSWER: Duration = Duration::from_secs(5);
+/// A connection over which nothing went for so long, either way, is closed unless the core needs it. A dialog with a
+/// trunk or peer refreshes its session each 900 s, so its connection is not silent.
+pub const SILENCE: Duration = Duration::from_secs(32 * 60);
+/// The same where there is no room for a further connection. An INVITE that rings is answered 180 each minute.
+pub const SILENCE_WHEN_FULL: Duration = Duration::from_secs(120);
 /// Octets read at a time.
 const READ: usize = 4096;
 
@@ -56,20 +67,29 @@ pub struct Streams {
     events: mpsc::Sender<StreamEvent>,
     open: HashMap<u64, Connection>,
     opening: HashMap<u64, AbortHandle>,
+    /// How many are up from each source.
     sources: HashMap<IpAddr, usize>,
     next: u64,
+    /// [`CONNECTIONS`].
+    room: usize,
 }
 
 struct Connection {
     flow: Flow,
     writes: mpsc::Sender<Bytes>,
     reader: AbortHandle,
+    /// When something was read or written last.
+    used: Used,
 }
+
+/// Shared with the reader, on the core's thread.
+type Used = Rc<Cell<Instant>>;
 
 impl Streams {
     /// None yet. Their tasks report to `events`, which bounds how far reading runs ahead of the core.
     pub fn new(events: mpsc::Sender<StreamEvent>) -> Self {
-        Streams { events, open: HashMap::new(), opening: HashMap::new(), sources: HashMap::new(), next: 0 }
+        let (open, opening, sources) = Default::default();
+        Streams { events, open, opening, sources, next: 0, room: CONNECTIONS }
     }
 
     /// Connections that are up.
@@ -108,10 +128,21 @@ impl Streams {
         Ok(())
     }
 
+    /// Whether a further connection will be refused, whoever it is from.
+    pub fn is_full(&self) -> bool {
+        self.open.len() >= self.room
+    }
+
+    /// Connections that have been silent for `limit`: look at all of them, so now and then.
+    pub fn silent(&self, now: Instant, limit: Duration) -> impl Iterator<Item = &Flow> {
+        let is_silent = move |connection: &&Connection| now.saturating_duration_since(connection.used.get()) >= limit;
+        self.open.values().filter(is_silent).map(|connection| &connection.flow)
+    }
+
     /// Takes an accepted connection in; false: it was refused for a limit.
     pub fn accept(&mut self, stream: TcpStream, remote: SocketAddr) -> bool {
-        let from_source = self.sources.get(&remote.ip()).copied().unwrap_or(0);
-        if self.open.len() >= CONNECTIONS || from_source >= PER_SOURCE {
+        let from_source = self.sources.get(&source_of(remote.ip())).copied().unwrap_or(0);
+        if self.is_full() || from_source >= PER_SOURCE {
             return false;
         }
         self.next += 1;
@@ -151,9 +182,11 @@ impl Streams {
         let (reader, writer) = stream.into_split();
         let (writes, queue) = mpsc::channel(WRITES);
         tokio::task::spawn_local(write(writer, queue, connection, self.events.clone()));
-        let reader = tokio::task::spawn_local(read(reader, flow, writes.clone(), self.events.clone()));
-        self.open.insert(connection, Connection { flow, writes, reader: reader.abort_handle() });
-        *self.sources.entry(flow.remote().ip()).or_default() += 1;
+        let used = Rc::new(Cell::new(Instant::now()));
+        let reader = read(reader, flow, used.clone(), writes.clone(), self.events.clone());
+        let reader = tokio::task::spawn_local(reader).abort_handle();
+        self.open.insert(connection, Connection { flow, writes, reader, used });
+        *self.sources.entry(source_of(flow.remote().ip())).or_default() += 1;
         Some(flow)
     }
 
@@ -161,6 +194,7 @@ impl Streams {
     pub fn send(&mut self, connection: u64, payload: Bytes) -> bool {
         let Some(found) = self.open.get(&connection) else { return false };
         if found.writes.try_send(payload).is_ok() {
+            found.used.set(Instant::now());
             return true;
         }
         self.close(connection);
@@ -178,7 +212,7 @@ impl Streams {
         let Some(found) = self.open.remove(&connection) else { return };
         // Aborting the reader drops its sender, dropping ours ends the queue: the writer finishes and shuts down.
         found.reader.abort();
-        let source = found.flow.remote().ip();
+        let source = source_of(found.flow.remote().ip());
         if let Some(count) = self.sources.get_mut(&source) {
             *count -= 1;
             if *count == 0 {
@@ -188,7 +222,13 @@ impl Streams {
     }
 }
 
-async fn read(mut reader: OwnedReadHalf, flow: Flow, writes: mpsc::Sender<Bytes>, events: mpsc::Sender<StreamEvent>) {
+async fn read(
+    mut reader: OwnedReadHalf,
+    flow: Flow,
+    used: Used,
+    writes: mpsc::Sender<Bytes>,
+    events: mpsc::Sender<StreamEvent>,
+) {
     let Flow::Tcp { connection, .. } = flow else { return };
     let mut framer = Framer::new();
     let mut buffer = vec![0u8; READ];
@@ -203,6 +243,7 @@ async fn read(mut reader: OwnedReadHalf, flow: Flow, writes: mpsc::Sender<Bytes>
             Ok(0) | Err(_) => break,
             Ok(length) => length,
         };
+        used.set(Instant::now());
         framer.push(buffer.get(..length).unwrap_or_default());
         loop {
             let event = match framer.next_frame() {
@@ -299,6 +340,74 @@ mod tests {
                 assert!(matches!(events.recv().await, Some(StreamEvent::Closed(closed)) if closed == connection));
                 streams.close(connection);
                 assert!(streams.is_empty() && streams.sources.is_empty());
+            })
+            .await;
+    }
+
+    /// A connection is silent when nothing goes either way: no message, no ping, no answer.
+    #[tokio::test]
+    async fn silent_connections_are_found() {
+        LocalSet::new()
+            .run_until(async {
+                let (mut streams, mut events, address) = start();
+                let mut phones = Vec::new();
+                for _ in 0..4 {
+                    phones.push(TcpStream::connect(address).await.unwrap());
+                    accept_one(&mut streams, &mut events).await;
+                }
+                let before = Instant::now();
+                let silent = |streams: &Streams, after: Duration| {
+                    let mut found: Vec<_> = streams.silent(before + after, SILENCE).map(Flow::remote).collect();
+                    found.sort();
+                    found
+                };
+                let mut all: Vec<_> = phones.iter().map(|phone| phone.local_addr().unwrap()).collect();
+                let quiet = all[0];
+                all.sort();
+                assert_eq!(silent(&streams, SILENCE - Duration::from_secs(60)), []);
+                assert_eq!(silent(&streams, SILENCE), all);
+                phones[1].write_all(OPTIONS).await.unwrap();
+                assert!(matches!(events.recv().await, Some(StreamEvent::Message(..))));
+                phones[2].write_all(b"\r\n\r\n").await.unwrap();
+                phones[2].read_exact(&mut [0; 2]).await.unwrap();
+                assert!(streams.send(4, Bytes::from_static(b"ours")));
+                assert_eq!(silent(&streams, SILENCE), [quiet]);
+            })
+            .await;
+    }
+
+    /// One host has a whole IPv6 /64, and may have [`PER_SOURCE`] connections.
+    #[tokio::test]
+    async fn a_source_is_an_address_or_a_prefix() {
+        LocalSet::new()
+            .run_until(async {
+                let (mut streams, mut events, address) = start();
+                let _phone = TcpStream::connect(address).await.unwrap();
+                let Some(StreamEvent::Accepted(stream, _)) = events.recv().await else { panic!() };
+                streams.sources.insert("2001:db8:0:1::".parse().unwrap(), PER_SOURCE);
+                assert!(!streams.accept(stream, "[2001:db8:0:1::7]:4000".parse().unwrap()));
+                let _phone = TcpStream::connect(address).await.unwrap();
+                let Some(StreamEvent::Accepted(stream, _)) = events.recv().await else { panic!() };
+                assert!(streams.accept(stream, "[2001:db8:0:2::7]:4000".parse().unwrap()));
+            })
+            .await;
+    }
+
+    /// Beyond the bound a connection is refused; when one has gone there is room again.
+    #[tokio::test]
+    async fn a_further_connection_is_refused() {
+        LocalSet::new()
+            .run_until(async {
+                let (mut streams, mut events, address) = start();
+                streams.room = 1;
+                let _first = TcpStream::connect(address).await.unwrap();
+                accept_one(&mut streams, &mut events).await;
+                let _second = TcpStream::connect(address).await.unwrap();
+                let Some(StreamEvent::Accepted(stream, remote)) = events.recv().await else { panic!() };
+                assert!(streams.is_full() && !streams.accept(stream, remote));
+                streams.close(1);
+                let _third = TcpStream::connect(address).await.unwrap();
+                accept_one(&mut streams, &mut events).await;
             })
             .await;
     }

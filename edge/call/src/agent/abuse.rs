@@ -27,7 +27,7 @@ pub struct Abuse {
 }
 
 /// One host: its IPv4 address, or its IPv6 /64 (one subscriber has all of it).
-fn source_of(address: IpAddr) -> IpAddr {
+pub fn source_of(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V6(v6) if !v6.is_loopback() => {
             let [a, b, c, d, ..] = v6.segments();

@@ -45,6 +45,7 @@ use ringfork_sip::transaction::{ClientKey, TransactionEvent, reply_flow};
 pub use config::{AgentConfig, Caps, DigestPolicy, Listener, Transport, Trunk};
 
 use self::abuse::Abuse;
+pub use self::abuse::source_of;
 use self::calls::Calls;
 use self::core::{Core, Owner, Party, Pending, Request, Timer};
 use self::directory::Cache;
@@ -256,6 +257,15 @@ impl<P: Ports> Agent<P> {
     /// When [`Input::Timeout`] is due; `None`: nothing is waited for.
     pub fn next_timeout(&mut self) -> Option<Instant> {
         self.core.txns.poll_timeout().into_iter().chain(self.core.timers.next()).min()
+    }
+
+    /// Whether a stream must stay up although it is silent: a client is registered over it, or has a dialog that nothing
+    /// else leads to (RFC 5626). To trunks and peers a new one can be opened.
+    pub fn needs(&self, flow: &Flow) -> bool {
+        let Flow::Tcp { connection, .. } = *flow else { return true };
+        let from = (connection, slab::Key::FIRST, Party::Caller);
+        self.core.on_streams.range(from..).next().is_some_and(|(on, ..)| *on == connection)
+            || self.core.bindings.of_flow(flow).next().is_some()
     }
 
     /// Sizes of its tables.

@@ -312,12 +312,17 @@ impl Net {
 
     /// Registers a phone, answering its challenge.
     pub fn register(&mut self, phone: &Phone) {
-        let first = phone.register(1, "");
+        self.register_from(phone, 1);
+    }
+
+    /// The same with this CSeq and the next one: again.
+    pub fn register_from(&mut self, phone: &Phone, cseq: u32) {
+        let first = phone.register(cseq, "");
         self.send(phone, first);
         let challenge = self.take_code(phone, 401);
         let header =
             phone.credentials(&challenge, HeaderName::WwwAuthenticate, "Authorization", "REGISTER", DOMAIN_URI);
-        let again = phone.register(2, &header);
+        let again = phone.register(cseq + 1, &header);
         self.send(phone, again);
         self.take_code(phone, 200);
     }

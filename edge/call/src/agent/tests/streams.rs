@@ -153,3 +153,26 @@ fn nothing_is_owed_to_a_party_without_a_flow() {
     assert_eq!((gauges.calls, gauges.legs, gauges.leased_ports, gauges.dialogs), (0, 0, 0, 0));
     net.assert_clean();
 }
+
+/// docs/operations.md "Limits": a silent connection stays while a client is registered or talks over it.
+#[test]
+fn a_connection_is_needed_by_its_bindings_and_dialogs() {
+    let (mut net, alice, bob, _, invite) = bridged();
+    let mut stranger = Phone::new("eve", "203.0.113.7:4007");
+    stranger.connection = Some(7);
+    net.send(&stranger, stranger.invite("100", "c7", 1, "", ""));
+    net.take_code(&stranger, 407);
+    for (phone, needed) in [(&alice, true), (&bob, true), (&stranger, false)] {
+        assert_eq!(net.agent.needs(&phone.flow()), needed);
+    }
+    // Registered over another connection: the first one has the dialog alone.
+    let mut again = Phone::new("alice", "203.0.113.9:4001");
+    again.connection = Some(3);
+    net.register_from(&again, 3);
+    assert!(net.agent.needs(&alice.flow()) && net.agent.needs(&again.flow()));
+    net.send(&bob, bob.request_back("BYE", 1, &invite, "p1", "", ""));
+    let bye = net.take_method(&alice, Method::Bye);
+    net.send(&alice, alice.respond(&bye, 200, "p1", ""));
+    assert!(!net.agent.needs(&alice.flow()) && net.agent.needs(&again.flow()));
+    net.assert_clean();
+}
