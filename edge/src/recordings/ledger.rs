@@ -1,27 +1,27 @@
 //! The items of recordings in the store, written behind the calls in the order in which things happened.
+//!
+//! While the store is away they wait, and a note beside the file says of each whose it is: what waits when the process
+//! ends, or finds no room, the next start writes down ([`Recovery`]).
 
-use std::collections::HashMap;
-use std::io;
+use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
-use ringfork_api::RecordingFiles;
 use ringfork_call::action::RecordingSid;
 use ringfork_call::control::CallSid;
-use ringfork_state::dynamodb::RETENTION_DAYS;
-use ringfork_state::{self as state, Recording, Recordings, StoreError, sid};
-use tokio::io::{AsyncReadExt, AsyncSeekExt, AsyncWriteExt, SeekFrom};
+use ringfork_state::{self as state, Recording, Recordings};
 use tokio::sync::mpsc;
+use tokio::time::Instant;
 
-use super::body::mend;
-use super::files::{Files, HEADER, SECOND};
+use super::files::{Files, Note};
+use super::recovery::{DAY, Recovery};
 
-/// Entries that may wait for the store; a further one is dropped and counted: the next start finds the file.
+/// Entries that may wait for the store; a further one is dropped and counted: the next start finds the file and its note.
 const WAITING: usize = 16_384;
-/// Tries of one write.
-const TRIES: u32 = 5;
-/// Days for which a file outlives its item.
-const SLACK_DAYS: u64 = 3;
+/// Before the second try of one write; twice as long before each further one.
+const PAUSE: Duration = Duration::from_millis(200);
+/// And at most.
+const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 
 /// One step of a recording.
 #[derive(Debug)]
@@ -49,7 +49,12 @@ pub struct Journal {
 pub struct Ledger {
     store: Arc<dyn Recordings>,
     files: Files,
+    account: Arc<str>,
     entries: mpsc::Receiver<Entry>,
+    /// What the store has not taken yet, in its order.
+    late: VecDeque<Entry>,
+    /// [`PAUSE`], but in tests.
+    pause: Duration,
 }
 
 impl Journal {
@@ -84,114 +89,93 @@ impl Ledger {
     /// Over this store and these files.
     pub fn new(store: Arc<dyn Recordings>, files: Files, account_sid: &str) -> (Journal, Self) {
         let (sender, entries) = mpsc::channel(WAITING);
-        (
-            Journal { entries: sender, account_sid: account_sid.into(), calls: HashMap::new() },
-            Self { store, files, entries },
-        )
+        let account: Arc<str> = account_sid.into();
+        let journal = Journal { entries: sender, account_sid: account.clone(), calls: HashMap::new() };
+        (journal, Self { store, files, account, entries, late: VecDeque::new(), pause: PAUSE })
     }
 
     /// Closes what a former process left, then writes down what happens, until every journal is gone.
     pub async fn run(mut self, started_unix_ms: u64) {
-        let (store, files) = (self.store.clone(), self.files.clone());
-        let recovery = tokio::spawn(async move {
-            match recover(&*store, &files, started_unix_ms).await {
-                Ok((0, 0)) => {}
-                Ok((closed, removed)) => tracing::info!(closed, removed, "recordings of former processes were closed"),
-                Err(error) => tracing::warn!(%error, "recordings that a former process left could not be closed"),
+        let upkeep =
+            Recovery { store: self.store.clone(), files: self.files.clone(), account_sid: self.account.clone() };
+        let upkeep = tokio::spawn(upkeep.run(started_unix_ms, DAY));
+        let mut pause = self.pause;
+        let mut next = Instant::now() + pause;
+        loop {
+            tokio::select! {
+                entry = self.entries.recv() => match entry {
+                    Some(entry) => self.take(entry).await,
+                    None => break,
+                },
+                () = tokio::time::sleep_until(next), if !self.late.is_empty() => {
+                    pause = if self.catch_up().await { self.pause } else { LONGEST_PAUSE.min(pause * 2) };
+                    next = Instant::now() + pause;
+                }
             }
-        });
-        while let Some(entry) = self.entries.recv().await {
-            self.write(&entry).await;
         }
-        recovery.abort();
+        self.catch_up().await;
+        if !self.late.is_empty() {
+            tracing::warn!(entries = self.late.len(), "recordings' items are left to the next start");
+        }
+        upkeep.abort();
     }
 
-    async fn write(&self, entry: &Entry) {
+    /// Writes an entry, or keeps it where the store is away: behind the ones before it.
+    async fn take(&mut self, entry: Entry) {
+        if self.late.is_empty() && self.write(&entry).await {
+            return;
+        }
+        if let Entry::Began(recording) = &entry {
+            let note = Note { call: recording.call, created_unix_ms: recording.created_unix_ms };
+            if let Err(error) = self.files.note(&recording.sid, note).await {
+                let call = tracing::field::display(recording.call);
+                tracing::error!(call, recording = recording.sid, %error, "a recording's note cannot be written");
+            }
+        }
+        if self.late.len() < WAITING {
+            self.late.push_back(entry);
+        } else {
+            metrics::counter!("ringfork_recordings_unwritten_total").increment(1);
+        }
+    }
+
+    /// Writes what waits, until the store is away again. False: it is.
+    async fn catch_up(&mut self) -> bool {
+        while let Some(entry) = self.late.front() {
+            if !self.write(entry).await {
+                return false;
+            }
+            if let Some(Entry::Began(recording)) = self.late.pop_front() {
+                self.files.forget_note(&recording.sid).await;
+            }
+        }
+        true
+    }
+
+    /// One try. False: the store is away; what it will never take is dropped.
+    async fn write(&self, entry: &Entry) -> bool {
         let (recording, call) = match entry {
             Entry::Began(recording) => (&recording.sid, Some(recording.call)),
             Entry::Ended { sid, call, .. } => (sid, *call),
         };
+        let result = match entry {
+            Entry::Began(recording) => self.store.put_recording(recording).await,
+            Entry::Ended { sid, seconds, unix_ms, .. } => self.store.end_recording(sid, *seconds, *unix_ms).await,
+        };
         let call = call.map(tracing::field::display);
-        let mut pause = Duration::from_millis(200);
-        for _ in 0..TRIES {
-            let result = match entry {
-                Entry::Began(recording) => self.store.put_recording(recording).await,
-                Entry::Ended { sid, seconds, unix_ms, .. } => self.store.end_recording(sid, *seconds, *unix_ms).await,
-            };
-            match result {
-                Ok(()) => return,
-                Err(error) if error.is_retryable() => {
-                    tracing::warn!(call, recording, %error, "a recording's item is written again");
-                    tokio::time::sleep(pause).await;
-                    pause *= 2;
-                }
-                Err(error) => {
-                    tracing::error!(call, recording, %error, "a recording's item cannot be written");
-                    break;
-                }
+        match result {
+            Ok(()) => {}
+            Err(error) if error.is_retryable() => {
+                tracing::warn!(call, recording, %error, "a recording's item is written again");
+                return false;
+            }
+            Err(error) => {
+                tracing::error!(call, recording, %error, "a recording's item cannot be written");
+                metrics::counter!("ringfork_recordings_unwritten_total").increment(1);
             }
         }
-        metrics::counter!("ringfork_recordings_unwritten_total").increment(1);
+        true
     }
-}
-
-/// Why recovery gave up.
-#[derive(Debug, thiserror::Error)]
-enum RecoveryError {
-    #[error(transparent)]
-    File(#[from] io::Error),
-    #[error(transparent)]
-    Store(#[from] StoreError),
-}
-
-/// Gives recordings that began before `started` and have no duration the one of their file, and mends its header;
-/// removes files whose item is long gone. How many of each.
-async fn recover(store: &dyn Recordings, files: &Files, started_unix_ms: u64) -> Result<(usize, usize), RecoveryError> {
-    let listed = tokio::task::spawn_blocking({
-        let files = files.clone();
-        move || files.sids()
-    });
-    let sids = listed.await.map_err(io::Error::other)??;
-    let (mut closed, mut removed) = (0, 0);
-    for sid in sids {
-        let began = sid::created_unix(&sid).unwrap_or_default();
-        if began * 1000 >= started_unix_ms {
-            continue;
-        }
-        match store.recording(&sid).await? {
-            Some(recording) if recording.seconds.is_none() => {
-                let octets = files.length(&sid).await?.unwrap_or(HEADER);
-                mend_file(files, &sid, octets).await?;
-                let seconds = u32::try_from((octets - HEADER) / SECOND).unwrap_or(u32::MAX);
-                let end = recording.created_unix_ms.saturating_add((octets - HEADER) / (SECOND / 1000));
-                store.end_recording(&sid, seconds, end.min(started_unix_ms)).await?;
-                closed += 1;
-            }
-            Some(_) => {}
-            None if began + (RETENTION_DAYS + SLACK_DAYS) * 86_400 < started_unix_ms / 1000 => {
-                files.delete(&sid).await?;
-                removed += 1;
-            }
-            None => {}
-        }
-    }
-    Ok((closed, removed))
-}
-
-async fn mend_file(files: &Files, sid: &str, octets: u64) -> io::Result<()> {
-    let Some(path) = files.path(sid) else { return Ok(()) };
-    let mut file = match tokio::fs::File::options().read(true).write(true).open(path).await {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-        file => file?,
-    };
-    let mut header = [0; HEADER as usize];
-    if octets < HEADER || file.read_exact(&mut header).await.is_err() {
-        return Ok(());
-    }
-    mend(&mut header, octets);
-    file.seek(SeekFrom::Start(0)).await?;
-    file.write_all(&header).await?;
-    file.flush().await
 }
 
 #[cfg(test)]
