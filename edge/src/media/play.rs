@@ -11,6 +11,9 @@ use super::source::{SampleStream, Samples, Sounds, ready};
 
 /// With so many samples left the next chunk is asked for, or the next loop: 200 ms.
 const AHEAD: usize = 1600;
+/// Samples of a sound before it is opened again, one second: a shorter one is repeated as it came meanwhile, so that
+/// `loop="0"` of a click does not ask its server fifty times a second.
+const REOPEN: usize = 8000;
 
 /// What one step gave.
 #[derive(Debug, PartialEq, Eq)]
@@ -41,8 +44,10 @@ pub struct Player {
     stream: SampleStream,
     /// Loops after this one; none: without end.
     more: Option<u32>,
-    /// This loop has brought samples.
-    heard: bool,
+    /// What the stream has brought, as long as that is less than [`REOPEN`].
+    brought: Vec<Samples>,
+    /// Samples since it was opened: what it brought, and repetitions of that.
+    since: usize,
     chunks: VecDeque<Samples>,
     /// Samples of the first chunk that are used up, and all that are left.
     used: usize,
@@ -55,7 +60,19 @@ impl Player {
     /// `loops` as in the action: 0 is without end.
     pub fn new(play: PlayId, sound: Sound, stream: SampleStream, loops: u32, sounds: Arc<dyn Sounds>) -> Player {
         let more = loops.checked_sub(1);
-        Player { play, sound, sounds, stream, more, heard: false, chunks: VecDeque::new(), used: 0, left: 0, end: None }
+        Player {
+            play,
+            sound,
+            sounds,
+            stream,
+            more,
+            brought: Vec::new(),
+            since: 0,
+            chunks: VecDeque::new(),
+            used: 0,
+            left: 0,
+            end: None,
+        }
     }
 
     /// Fills the next 20 ms.
@@ -95,22 +112,35 @@ impl Player {
             match self.stream.try_recv() {
                 Ok(Ok(chunk)) if chunk.is_empty() => {}
                 Ok(Ok(chunk)) => {
-                    self.heard = true;
-                    self.left += chunk.len();
-                    self.chunks.push_back(chunk);
+                    if self.since + chunk.len() < REOPEN {
+                        self.brought.push(chunk.clone());
+                    }
+                    self.add(chunk);
                 }
                 Ok(Err(error)) => self.end = Some(Err(error)),
                 Err(TryRecvError::Empty) => return,
-                Err(TryRecvError::Disconnected) if self.more == Some(0) || !self.heard => self.end = Some(Ok(())),
+                Err(TryRecvError::Disconnected) if self.more == Some(0) || self.since == 0 => self.end = Some(Ok(())),
+                Err(TryRecvError::Disconnected) if self.since < REOPEN => {
+                    self.more = self.more.map(|more| more - 1);
+                    for chunk in self.brought.clone() {
+                        self.add(chunk);
+                    }
+                }
                 Err(TryRecvError::Disconnected) if reopened => return,
                 Err(TryRecvError::Disconnected) => {
                     reopened = true;
-                    self.heard = false;
                     self.more = self.more.map(|more| more - 1);
+                    (self.since, self.brought) = (0, Vec::new());
                     self.stream = open(&*self.sounds, &self.sound);
                 }
             }
         }
+    }
+
+    fn add(&mut self, chunk: Samples) {
+        self.since += chunk.len();
+        self.left += chunk.len();
+        self.chunks.push_back(chunk);
     }
 }
 
@@ -121,12 +151,12 @@ mod tests {
     use std::sync::atomic::{AtomicI16, Ordering};
     use tokio::sync::mpsc;
 
-    /// Sounds of 100 samples, each loop one louder.
-    struct Rising(AtomicI16);
+    /// Sounds of so many samples, each that is opened one louder.
+    struct Rising(AtomicI16, usize);
 
     impl Sounds for Rising {
         fn open(&self, _: &Sound) -> SampleStream {
-            ready(vec![self.0.fetch_add(1, Ordering::Relaxed); 100].into())
+            ready(vec![self.0.fetch_add(1, Ordering::Relaxed); self.1].into())
         }
 
         fn prepare(&self, _: &Sound) {}
@@ -138,21 +168,40 @@ mod tests {
 
     #[test]
     fn loops_follow_without_a_gap() {
-        let sounds = Arc::new(Rising(AtomicI16::new(1)));
+        let sounds = Arc::new(Rising(AtomicI16::new(1), 8100));
         let mut player = Player::new(PlayId(1), file(), sounds.open(&file()), 3, sounds);
         let mut frame = [0; SAMPLES];
         let mut samples = Vec::new();
         let mut ends = Vec::new();
-        for _ in 0..6 {
+        for _ in 0..154 {
             let result = player.next_frame(&mut frame);
             if matches!(result, Frame::Sound | Frame::Last) {
                 samples.extend(frame);
             }
             ends.push(result);
         }
-        let expected = [vec![1i16; 100], vec![2; 100], vec![3; 100], vec![0; 20]].concat();
+        let expected = [vec![1i16; 8100], vec![2; 8100], vec![3; 8100], vec![0; 20]].concat();
         assert_eq!(samples, expected);
         assert_eq!(ends[ends.iter().position(|end| *end == Frame::Last).unwrap() + 1], Frame::Over(Ok(())));
+    }
+
+    /// A clip of some ms is not fetched for each loop: once a second, and repeated as it came between.
+    #[test]
+    fn a_short_sound_is_opened_once_a_second() {
+        let sounds = Arc::new(Rising(AtomicI16::new(1), 100));
+        let mut player = Player::new(PlayId(1), file(), sounds.open(&file()), 0, sounds.clone());
+        let mut frame = [0; SAMPLES];
+        let mut samples = Vec::new();
+        for _ in 0..500 {
+            assert_eq!(player.next_frame(&mut frame), Frame::Sound);
+            samples.extend(frame);
+        }
+        assert!((2..=11).contains(&samples[79_999]), "{} requests in 10 s", samples[79_999]);
+        assert_eq!((samples[..8000] == [1; 8000], samples[8000]), (true, 2));
+        // Loops are counted all the same.
+        let mut player = Player::new(PlayId(1), file(), sounds.open(&file()), 3, sounds.clone());
+        let ends: Vec<Frame> = (0..2).map(|_| player.next_frame(&mut frame)).collect();
+        assert_eq!((ends, frame[139], frame[140]), (vec![Frame::Sound, Frame::Last], frame[0], 0));
     }
 
     #[test]
