@@ -82,7 +82,7 @@ impl Deliverer {
         let mut pauses = self.schedule.tries.iter();
         loop {
             let Err(failure) = self.attempt(event).await else { return Delivery::Delivered };
-            tracing::debug!(leg = %event.leg, sequence = event.sequence, %failure, "status callback failed");
+            tracing::debug!(call = %event.leg, sequence = event.sequence, %failure, "status callback failed");
             match verdict(&failure.reason) {
                 Verdict::Refused => return Delivery::Ended(notice(Code::CallbackFailed, event, &failure)),
                 Verdict::Answered => return Delivery::Ended(notice(Code::CallbackRejected, event, &failure)),

@@ -49,7 +49,7 @@ impl Deliverer for Rounds {
             Delivery::Exhausted(_) => false,
             Delivery::Ended(notice) => {
                 if let Err(error) = ringfork_callback::keep(&*self.notices, &event, notice).await {
-                    tracing::warn!(leg = %event.leg, %error, "a notification was lost");
+                    tracing::warn!(call = %event.leg, %error, "a notification was lost");
                 }
                 true
             }
@@ -202,7 +202,7 @@ impl Reaper {
                     Ok(Some(ended)) => {
                         report.ended += usize::from(ended);
                         let this = self.clone();
-                        deliveries.spawn(async move { this.hand_over(in_hand).await });
+                        deliveries.spawn(async move { (parent, this.hand_over(in_hand).await) });
                     }
                     Err(error) => {
                         tracing::warn!(call = %parent, %error, "a dead edge's call could not be closed yet");
@@ -213,12 +213,12 @@ impl Reaper {
         }
         while let Some(done) = deliveries.join_next().await {
             match done {
-                Ok(Ok((handed_over, rest))) => {
+                Ok((_, Ok((handed_over, rest)))) => {
                     report.handed_over += handed_over;
                     report.left += usize::from(rest > 0);
                 }
-                Ok(Err(error)) => {
-                    tracing::warn!(%error, "a dead edge's events could not be cleared yet");
+                Ok((parent, Err(error))) => {
+                    tracing::warn!(call = %parent, %error, "a dead edge's events could not be cleared yet");
                     report.left += 1;
                 }
                 Err(_) => report.left += 1,

@@ -10,6 +10,7 @@ mod documents;
 mod endings;
 mod fork;
 mod hold;
+mod logs;
 mod races;
 mod screening;
 mod voices;
