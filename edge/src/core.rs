@@ -4,6 +4,7 @@
 use std::collections::{HashMap, VecDeque};
 use std::future::{Future, poll_fn};
 use std::io;
+use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -14,6 +15,7 @@ use metrics::Counter;
 use ringfork_call::action::{Action, BindingRecord, Input, LogLevel, MediaAction, Now};
 use ringfork_call::agent::{Agent, AgentConfig};
 use ringfork_sip::flow::{Flow, Transmit};
+use tokio::net::TcpStream;
 use tokio::sync::mpsc;
 use tokio::task::LocalSet;
 use tokio::time::{Sleep, sleep_until};
@@ -304,16 +306,7 @@ impl Core {
 
     fn stream_event(&mut self, event: StreamEvent) {
         match event {
-            StreamEvent::Accepted(stream, remote) => {
-                let now = tokio::time::Instant::now();
-                if self.streams.is_full() && now.saturating_duration_since(self.made_room) >= MAKE_ROOM {
-                    self.made_room = now;
-                    self.close_silent(now, SILENCE_WHEN_FULL);
-                }
-                if !self.streams.accept(stream, remote) {
-                    self.count(metric::STREAM_REFUSED, "limit", 1);
-                }
-            }
+            StreamEvent::Accepted(stream, remote) => self.accept(stream, remote, tokio::time::Instant::now()),
             StreamEvent::Opened(connection, stream) => match self.streams.opened(connection, stream) {
                 Some(flow) => self.feed(Input::Connected { connection, flow }),
                 None => self.feed(Input::FlowClosed { connection }),
@@ -327,6 +320,16 @@ impl Core {
                 self.streams.close(connection);
                 self.feed(Input::FlowClosed { connection });
             }
+        }
+    }
+
+    fn accept(&mut self, stream: TcpStream, remote: SocketAddr, now: tokio::time::Instant) {
+        if self.streams.is_full() && now.saturating_duration_since(self.made_room) >= MAKE_ROOM {
+            self.made_room = now;
+            self.close_silent(now, SILENCE_WHEN_FULL);
+        }
+        if !self.streams.accept(stream, remote) {
+            self.count(metric::STREAM_REFUSED, "limit", 1);
         }
     }
 
@@ -443,3 +446,6 @@ fn log(level: LogLevel, call: Option<ringfork_call::control::CallSid>, message: 
         LogLevel::Debug => line!(debug),
     }
 }
+
+#[cfg(test)]
+mod tests;

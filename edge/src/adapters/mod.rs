@@ -249,4 +249,4 @@ fn refusal(action: Action) -> Option<Input> {
 }
 
 #[cfg(test)]
-mod tests;
+pub mod tests;

@@ -25,7 +25,7 @@ impl HandOver for Nothing {
 }
 
 /// Services of a new edge over these stores.
-async fn services(stores: &Stores) -> Arc<Services> {
+pub async fn services(stores: &Stores) -> Arc<Services> {
     let owner = stores.edges.start("one", &[], 1).await.unwrap().owner;
     let account_sid = String::from("AC0");
     Arc::new(Services {

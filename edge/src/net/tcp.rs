@@ -128,6 +128,12 @@ impl Streams {
         Ok(())
     }
 
+    /// Room for so few connections.
+    #[cfg(test)]
+    pub fn limit(&mut self, room: usize) {
+        self.room = room;
+    }
+
     /// Whether a further connection will be refused, whoever it is from.
     pub fn is_full(&self) -> bool {
         self.open.len() >= self.room
@@ -399,7 +405,7 @@ mod tests {
         LocalSet::new()
             .run_until(async {
                 let (mut streams, mut events, address) = start();
-                streams.room = 1;
+                streams.limit(1);
                 let _first = TcpStream::connect(address).await.unwrap();
                 accept_one(&mut streams, &mut events).await;
                 let _second = TcpStream::connect(address).await.unwrap();
