@@ -627,6 +627,19 @@ async fn recordings() {
     assert_eq!((own["recordings"][0]["sid"].as_str(), own["recordings"][1].is_null()), (Some(sids[1].as_str()), true));
     let own = rest.ok("GET", &format!("/Calls/{}/Recordings.json", call(0)), "").await;
     assert_eq!(own["recordings"].as_array().unwrap().len(), 2);
+    // From the second of the three on, and before it; the whole day; the day after.
+    for (query, expected) in [
+        ("StartTime=2023-11-14T22:12:31Z", &sids[..2]),
+        ("EndTime=2023-11-14T22:12:31Z", &sids[2..]),
+        ("StartTime=2023-11-14T22:12:31Z&EndTime=2023-11-14T22:12:32Z", &sids[1..2]),
+        ("StartTime=2023-11-14&EndTime=2023-11-14", &sids[..]),
+        ("StartTime=2023-11-15", &[]),
+        ("EndTime=2023-11-13", &[]),
+    ] {
+        let listed = rest.ok("GET", &format!("/Recordings.json?{query}"), "").await;
+        let found: Vec<_> = listed["recordings"].as_array().unwrap().iter().map(|one| one["sid"].clone()).collect();
+        assert_eq!(found, expected, "{query}");
+    }
     let xml = rest.ask("GET", &format!("/Recordings/{sid}"), "").await;
     let xml = String::from_utf8(xml.into_body().to_vec()).unwrap();
     assert!(xml.contains("<RestcommResponse><Recording><Sid>RE") && xml.contains("<Duration>12</Duration>"), "{xml}");
