@@ -190,6 +190,11 @@ mod tests {
         let expires = expires.unwrap();
         assert_eq!(asked(&expires, 599), None);
         assert!(asked(&expires, 601).is_some());
+        // What we ask with never varies (RFC 9111 §4.1); what answers to anything at all is asked for anew, and whole.
+        let varied = validity(&[("cache-control", "max-age=60"), ("vary", "accept-language")]).unwrap();
+        assert_eq!(asked(&varied, 1), None);
+        let unlike = validity(&[("cache-control", "max-age=60"), ("etag", "\"1\""), ("vary", "*")]);
+        assert_eq!(unlike.and_then(|unlike| asked(&unlike, 1)), Some(vec![]));
         let mute =
             validity(&[("last-modified", "Fri, 15 Jan 2027 07:59:59 GMT"), ("cache-control", "max-age=0")]).unwrap();
         assert_eq!(asked(&mute, 5), Some(vec!["if-modified-since: Fri, 15 Jan 2027 07:59:59 GMT".into()]));
