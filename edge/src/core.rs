@@ -7,7 +7,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant, SystemTime};
 
@@ -16,7 +16,7 @@ use ringfork_call::action::{Action, BindingRecord, Input, LogLevel, MediaAction,
 use ringfork_call::agent::{Agent, AgentConfig};
 use ringfork_sip::flow::{Flow, Transmit};
 use tokio::net::TcpStream;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::task::LocalSet;
 use tokio::time::{Sleep, sleep_until};
 
@@ -32,6 +32,8 @@ const BATCH: usize = 64;
 const ANSWERS: usize = 256;
 /// Between two looks at the sizes of the tables.
 const PUBLISH: Duration = Duration::from_millis(200);
+/// The same where somebody asked: counting takes a moment, however many ask.
+const PUBLISH_ASKED: Duration = Duration::from_millis(10);
 /// Between two looks for silent connections.
 const SWEEP: Duration = Duration::from_secs(60);
 /// The same where there is no room for a further one.
@@ -41,8 +43,9 @@ pub const INPUTS: usize = 65_536;
 /// Stream messages waiting for the core; beyond it streams are not read.
 const STREAM_EVENTS: usize = 1024;
 
-/// What others may know of the core: for health, metrics and the drain.
-#[derive(Debug, Default)]
+/// What others may know of the core: for health, metrics and the drain. It is as old as a fifth of a second; who needs
+/// what holds now calls [`CoreLoad::renewed`] first.
+#[derive(Debug)]
 pub struct CoreLoad {
     /// Calls that are not over.
     pub calls: AtomicUsize,
@@ -68,6 +71,51 @@ pub struct CoreLoad {
     pub streams: AtomicUsize,
     /// The core has stopped.
     pub stopped: AtomicBool,
+    /// How often somebody asked for what holds now; up to which of them it was published; wakes the core.
+    asked: AtomicU64,
+    answered: watch::Sender<u64>,
+    wake: mpsc::Sender<()>,
+}
+
+impl CoreLoad {
+    /// Everything 0; the receiver is the core's.
+    pub fn new() -> (Arc<CoreLoad>, mpsc::Receiver<()>) {
+        // One is enough: the core answers all who asked until then.
+        let (wake, woken) = mpsc::channel(1);
+        let load = CoreLoad {
+            calls: AtomicUsize::new(0),
+            finishing: AtomicUsize::new(0),
+            legs: AtomicUsize::new(0),
+            transactions: AtomicUsize::new(0),
+            dialogs: AtomicUsize::new(0),
+            bindings: AtomicUsize::new(0),
+            waiting: AtomicUsize::new(0),
+            ports_leased: AtomicUsize::new(0),
+            ports_bound: AtomicUsize::new(0),
+            ports_limit: AtomicUsize::new(0),
+            streams: AtomicUsize::new(0),
+            stopped: AtomicBool::new(false),
+            asked: AtomicU64::new(0),
+            answered: watch::Sender::new(0),
+            wake,
+        };
+        (Arc::new(load), woken)
+    }
+
+    /// Waits until the sizes are newer than this call, and than every input that was sent to the core before it: some
+    /// milliseconds. False: the core has stopped, or had not come to it in this time.
+    pub async fn renewed(&self, within: Duration) -> bool {
+        let ask = self.asked.fetch_add(1, Ordering::SeqCst) + 1;
+        if let Err(mpsc::error::TrySendError::Closed(())) = self.wake.try_send(()) {
+            return false;
+        }
+        let mut answered = self.answered.subscribe();
+        let answer = answered.wait_for(|answered| *answered >= ask);
+        tokio::select! {
+            answer = tokio::time::timeout(within, answer) => answer.is_ok_and(|answer| answer.is_ok()),
+            () = self.wake.closed() => false,
+        }
+    }
 }
 
 /// What the core's thread starts with.
@@ -92,8 +140,10 @@ pub struct CoreSettings {
     pub services: Arc<Services>,
     /// The core's queue; its sender is `services.inputs`.
     pub inputs: mpsc::Receiver<Input>,
-    /// To be kept up to date.
+    /// To be kept up to date, and who wakes the core for it.
     pub load: Arc<CoreLoad>,
+    /// As [`CoreLoad::new`] gave it.
+    pub asked: mpsc::Receiver<()>,
 }
 
 /// The core's thread.
@@ -162,6 +212,9 @@ struct Core {
     stale: bool,
     /// When room for connections was last made.
     made_room: tokio::time::Instant,
+    /// Somebody asks for the load; up to which of them it was answered.
+    asked: mpsc::Receiver<()>,
+    answered: u64,
 }
 
 impl Core {
@@ -196,6 +249,8 @@ impl Core {
             load: settings.load,
             stale: true,
             made_room: tokio::time::Instant::now(),
+            asked: settings.asked,
+            answered: 0,
         })
     }
 
@@ -218,12 +273,13 @@ impl Core {
                 due = Some(due.map_or(swept + SWEEP, |due| due.min(swept + SWEEP)));
             }
             // Counting calls takes a moment where there are many: a few times a second is enough.
-            let next = published + PUBLISH;
+            let asked = self.asked_for();
+            let next = published + if asked.is_some() { PUBLISH_ASKED } else { PUBLISH };
             if Instant::now() >= next {
-                self.publish();
+                self.publish(asked);
                 published = Instant::now();
                 self.stale = false;
-            } else if self.stale {
+            } else if self.stale || asked.is_some() {
                 due = Some(due.map_or(next, |due| due.min(next)));
             }
             if due != armed {
@@ -252,6 +308,7 @@ impl Core {
             self.ready.push_back(input);
             something = true;
         }
+        something |= self.asked.poll_recv(context).is_ready();
         if let Poll::Ready(Some(event)) = self.stream_events.poll_recv(context) {
             self.stream_ready.push_back(event);
             something = true;
@@ -402,7 +459,13 @@ impl Core {
         counter.increment(by);
     }
 
-    fn publish(&self) {
+    /// Who asks for the load and can be answered: not before all that was told to the core is done.
+    fn asked_for(&self) -> Option<u64> {
+        let asked = self.load.asked.load(Ordering::SeqCst);
+        (asked > self.answered && self.ready.is_empty() && self.inputs.is_empty()).then_some(asked)
+    }
+
+    fn publish(&mut self, asked: Option<u64>) {
         let gauges = self.agent.gauges();
         let pool = self.pool.sizes();
         let load = &self.load;
@@ -420,6 +483,10 @@ impl Core {
             (&load.streams, self.streams.len()),
         ] {
             place.store(value, Ordering::Relaxed);
+        }
+        if let Some(asked) = asked {
+            self.answered = asked;
+            self.load.answered.send_replace(asked);
         }
     }
 }

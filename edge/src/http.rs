@@ -31,6 +31,8 @@ use crate::telemetry::{Exposition, ProcessMetrics};
 const CONNECTIONS: usize = 1024;
 /// For a request's head, and for its body, to arrive.
 const PATIENCE: Duration = Duration::from_secs(15);
+/// For the core to publish its sizes before `/metrics` shows them.
+const RENEWAL: Duration = Duration::from_secs(2);
 
 /// What the pages show.
 pub struct Pages {
@@ -161,7 +163,9 @@ async fn health(State(pages): State<Arc<Pages>>) -> Response {
     (code, axum::Json(body)).into_response()
 }
 
+/// What holds now; where the core does not come to it in time, what it said last.
 async fn exposition(State(pages): State<Arc<Pages>>) -> Response {
+    pages.metrics.core.renewed(RENEWAL).await;
     let text = pages.metrics.render(pages.state());
     ([(header::CONTENT_TYPE, HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8"))], text)
         .into_response()

@@ -187,7 +187,7 @@ impl Server {
         let sounds = Library::new(tokio::runtime::Handle::current(), Fetcher { client, token }, speaker);
         let media = Arc::new(MediaCounters::default());
         let relay = relay_settings(&options, &agent, folder.recordings(), media.clone(), Arc::new(sounds));
-        let load = Arc::new(CoreLoad::default());
+        let (load, asked) = CoreLoad::new();
         let core = CoreThread::start(CoreSettings {
             agent,
             seed: random()?,
@@ -200,6 +200,7 @@ impl Server {
             services: services.clone(),
             inputs: received,
             load: load.clone(),
+            asked,
         })
         .map_err(|error| fail(&error))?;
 
@@ -299,7 +300,7 @@ impl Server {
         let count = |place: &AtomicUsize| place.load(Ordering::Relaxed);
         let calls = || count(&self.load.calls);
         // The core publishes its sizes a few times a second: what it says must be newer than the drain.
-        sleep(Duration::from_millis(500)).await;
+        self.load.renewed(QUIET).await;
         while calls() > 0 && busy.elapsed() < QUIET && !self.load.stopped.load(Ordering::Relaxed) {
             sleep(Duration::from_millis(50)).await;
             if count(&self.load.legs) + count(&self.load.dialogs) > 0 {

@@ -6,7 +6,9 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream, UdpSocket};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStdout, Command, Output, Stdio};
+use std::process::{Child, Command, Output, Stdio};
+use std::sync::mpsc;
+use std::time::Duration;
 
 const BINARY: &str = env!("CARGO_BIN_EXE_ringfork");
 
@@ -20,8 +22,28 @@ fn command(words: &[&str]) -> Command {
     command
 }
 
+/// What this comes to, unless it takes longer than a minute: enough for anything here on any machine.
+fn bounded<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Option<T> {
+    let (done, is_done) = mpsc::channel();
+    std::thread::spawn(move || done.send(work()));
+    is_done.recv_timeout(Duration::from_secs(60)).ok()
+}
+
+fn signal(pid: u32, name: &str) {
+    Command::new("kill").args([name, &pid.to_string()]).status().unwrap();
+}
+
+fn output(command: &mut Command) -> Output {
+    let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let pid = child.id();
+    bounded(move || child.wait_with_output().unwrap()).unwrap_or_else(|| {
+        signal(pid, "-KILL");
+        panic!("it did not end by itself")
+    })
+}
+
 fn run(words: &[&str]) -> Output {
-    command(words).output().unwrap()
+    output(&mut command(words))
 }
 
 /// The one line on stderr that names the fix.
@@ -34,7 +56,8 @@ fn complaint(output: &Output) -> String {
 
 struct Running {
     child: Child,
-    out: BufReader<ChildStdout>,
+    /// Its lines on stdout after the first.
+    lines: mpsc::Receiver<String>,
     ready: String,
 }
 
@@ -47,11 +70,22 @@ impl Running {
             .stderr(Stdio::null())
             .spawn()
             .unwrap();
-        let mut out = BufReader::new(child.stdout.take().unwrap());
-        let mut ready = String::new();
-        out.read_line(&mut ready).unwrap();
-        assert!(ready.starts_with("ready ") && ready.ends_with('\n'), "{ready:?}");
-        Running { child, out, ready }
+        let out = BufReader::new(child.stdout.take().unwrap());
+        let (sender, lines) = mpsc::channel();
+        std::thread::spawn(move || out.lines().try_for_each(|line| sender.send(line.unwrap())));
+        let mut running = Running { child, lines, ready: String::new() };
+        running.ready = running.line().expect("it ended before it was ready");
+        assert!(running.ready.starts_with("ready "), "{:?}", running.ready);
+        running
+    }
+
+    /// Its next line; none: it has ended.
+    fn line(&self) -> Option<String> {
+        match self.lines.recv_timeout(Duration::from_secs(60)) {
+            Ok(line) => Some(line),
+            Err(mpsc::RecvTimeoutError::Disconnected) => None,
+            Err(mpsc::RecvTimeoutError::Timeout) => panic!("neither a line nor an end in a minute"),
+        }
     }
 
     fn field(&self, name: &str) -> &str {
@@ -72,17 +106,11 @@ impl Running {
         (head.split(' ').nth(1).unwrap().parse().unwrap(), body.to_owned())
     }
 
-    fn signal(&self, name: &str) {
-        Command::new("kill").args([name, &self.child.id().to_string()]).status().unwrap();
-    }
-
     /// Ends it in order; what else it printed must be nothing.
-    fn end(mut self, signal: &str) {
-        self.signal(signal);
+    fn end(mut self, name: &str) {
+        signal(self.child.id(), name);
+        assert_eq!(self.line(), None, "the ready line is the only one on stdout");
         assert_eq!(self.child.wait().unwrap().code(), Some(0));
-        let mut rest = String::new();
-        self.out.read_to_string(&mut rest).unwrap();
-        assert_eq!(rest, "", "the ready line is the only one on stdout");
     }
 }
 
@@ -126,7 +154,7 @@ fn a_bad_option_or_value_is_one_line_and_exit_code_2() {
 /// A variable is read from the real environment.
 #[test]
 fn a_variable_configures() {
-    let output = command(&["serve"]).env("RINGFORK_RTP_PORTS", "9").output().unwrap();
+    let output = output(command(&["serve"]).env("RINGFORK_RTP_PORTS", "9"));
     assert_eq!(output.status.code(), Some(2));
     assert!(complaint(&output).contains("RINGFORK_RTP_PORTS"));
 }
@@ -232,29 +260,48 @@ fn a_bad_import_starts_nothing() {
     assert!(complaint(&output).contains("line 2"));
 }
 
+/// An OPTIONS from this address, the so-manieth.
+fn options(transport: &str, address: SocketAddr, number: usize) -> String {
+    format!(
+        "OPTIONS sip:ringfork.local SIP/2.0\r\nVia: SIP/2.0/{transport} {address};branch=z9hG4bKprocess{number};rport\r\n\
+         Max-Forwards: 70\r\nFrom: <sip:a@ringfork.local>;tag=1\r\nTo: <sip:ringfork.local>\r\n\
+         Call-ID: process{number}\r\nCSeq: 1 OPTIONS\r\nContent-Length: 0\r\n\r\n"
+    )
+}
+
+/// `/metrics` shows what holds when it is asked, not what the core said last: each transaction at once.
+#[test]
+fn metrics_are_of_now() {
+    let running = Running::start(&over("memory"), &[]);
+    let udp = UdpSocket::bind("127.0.0.1:0").unwrap();
+    udp.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+    for number in 1..=20 {
+        udp.send_to(options("UDP", udp.local_addr().unwrap(), number).as_bytes(), running.sip()).unwrap();
+        udp.recv(&mut [0; 2048]).unwrap();
+        // RFC 3261 17.2.2: over UDP an answered one is kept for 32 s.
+        let (_, body) = running.get("/metrics");
+        let line = body.lines().find(|line| line.starts_with("ringfork_transactions ")).unwrap();
+        assert_eq!(line, format!("ringfork_transactions {number}"));
+    }
+    running.end("-TERM");
+}
+
 /// The issue: SIP answers on UDP and TCP, on IPv4 and IPv6, under one configuration.
 #[test]
 fn options_are_answered_everywhere() {
     let mut words = over("memory");
     words.extend(["--sip", "[::1]:0", "--log-format", "json"]);
     let running = Running::start(&words, &[]);
-    let request = |transport: &str, address: SocketAddr| {
-        format!(
-            "OPTIONS sip:ringfork.local SIP/2.0\r\nVia: SIP/2.0/{transport} {address};branch=z9hG4bKprocess;rport\r\n\
-             Max-Forwards: 70\r\nFrom: <sip:a@ringfork.local>;tag=1\r\nTo: <sip:ringfork.local>\r\nCall-ID: process\r\n\
-             CSeq: 1 OPTIONS\r\nContent-Length: 0\r\n\r\n"
-        )
-    };
     let udp = UdpSocket::bind("127.0.0.1:0").unwrap();
-    udp.set_read_timeout(Some(std::time::Duration::from_secs(10))).unwrap();
-    udp.send_to(request("UDP", udp.local_addr().unwrap()).as_bytes(), running.sip()).unwrap();
+    udp.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+    udp.send_to(options("UDP", udp.local_addr().unwrap(), 1).as_bytes(), running.sip()).unwrap();
     let mut buffer = [0; 2048];
     let length = udp.recv(&mut buffer).unwrap();
     assert!(buffer[..length].starts_with(b"SIP/2.0 200 "));
 
     let mut tcp = TcpStream::connect(running.sip()).unwrap();
-    tcp.set_read_timeout(Some(std::time::Duration::from_secs(10))).unwrap();
-    tcp.write_all(request("TCP", tcp.local_addr().unwrap()).as_bytes()).unwrap();
+    tcp.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+    tcp.write_all(options("TCP", tcp.local_addr().unwrap(), 2).as_bytes()).unwrap();
     tcp.read_exact(&mut buffer[..12]).unwrap();
     assert!(buffer.starts_with(b"SIP/2.0 200 "));
     drop(tcp);
