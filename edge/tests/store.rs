@@ -103,6 +103,7 @@ const CHILD: &str = "RINGFORK_TEST_STORE_CHILD";
 
 /// The child of the next test: writes calls in a loop and prints each SID once its write was acknowledged.
 #[tokio::test]
+#[ignore = "no test by itself: the next one starts it"]
 async fn child_that_writes_until_it_is_killed() {
     let Ok(folder) = std::env::var(CHILD) else { return };
     let opened = open(Path::new(&folder), DataSync::Normal).await.unwrap();
@@ -127,7 +128,7 @@ async fn twelve_kills_lose_nothing_acknowledged() {
     let mut written: Vec<ringfork_state::CallSid> = Vec::new();
     for round in 0..12 {
         let mut child = Command::new(std::env::current_exe().unwrap())
-            .args(["--exact", "child_that_writes_until_it_is_killed", "--nocapture"])
+            .args(["--ignored", "--exact", "child_that_writes_until_it_is_killed", "--nocapture"])
             .env(CHILD, folder.path())
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
