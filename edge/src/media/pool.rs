@@ -206,6 +206,13 @@ pub fn media_addresses(listeners: impl IntoIterator<Item = IpAddr>) -> Vec<IpAdd
     found
 }
 
+/// A loopback address of this process alone, for one test's ports: another run beside it binds the same ones elsewhere.
+#[cfg(test)]
+pub(super) fn address(host: u8) -> IpAddr {
+    let [.., high, low] = std::process::id().to_be_bytes();
+    Ipv4Addr::new(127, 64 | high & 63, low, host).into()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -218,13 +225,13 @@ mod tests {
     /// DESIGN "Media"; RFC 3550 §11: even ports, the odd neighbour ours too, none lent twice, all come back.
     #[test]
     fn leases_are_even_distinct_and_come_back() {
-        let mut pool = PortPool::new(vec!["127.77.1.1".parse().unwrap()], range(21000, 21019), 100, 0);
+        let mut pool = PortPool::new(vec![address(1)], range(21000, 21019), 100, 0);
         let leased: HashSet<u16> = std::iter::from_fn(|| pool.lease()).collect();
         assert_eq!(leased.len(), 10);
         assert!(leased.iter().all(|port| port % 2 == 0));
         assert_eq!(pool.sizes(), PoolSizes { leased: 10, bound: 10, limit: 10 });
         for port in &leased {
-            assert!(UdpSocket::bind(("127.77.1.1", port + 1)).is_err(), "the odd port is bound too");
+            assert!(UdpSocket::bind((address(1), port + 1)).is_err(), "the odd port is bound too");
             pool.release(*port);
             pool.release(*port);
         }
@@ -234,15 +241,15 @@ mod tests {
 
     #[test]
     fn a_busy_port_is_skipped() {
-        let _held = UdpSocket::bind("127.77.1.2:21003").unwrap();
-        let mut pool = PortPool::new(vec!["127.77.1.2".parse().unwrap()], range(21000, 21007), 100, 0);
+        let _held = UdpSocket::bind((address(2), 21003)).unwrap();
+        let mut pool = PortPool::new(vec![address(2)], range(21000, 21007), 100, 0);
         let leased: Vec<u16> = std::iter::from_fn(|| pool.lease()).collect();
         assert_eq!(leased, [21000, 21004, 21006]);
     }
 
     #[test]
     fn no_more_pairs_than_the_limit_are_bound() {
-        let mut pool = PortPool::new(vec!["127.77.1.3".parse().unwrap()], range(21000, 21999), 3, 0);
+        let mut pool = PortPool::new(vec![address(3)], range(21000, 21999), 3, 0);
         assert_eq!(std::iter::from_fn(|| pool.lease()).count(), 3);
     }
 

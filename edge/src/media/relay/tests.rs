@@ -1,12 +1,15 @@
 //! Silence of bridged parties, in a time of the test's own: what comes is real, when it comes is not.
 
 use super::*;
+use std::sync::atomic::AtomicU8;
+
 use crate::media::PortPool;
 use crate::media::source::NoSounds;
-use ringfork_call::action::Ports;
+use ringfork_call::action::{Ports, RecordingEnd};
+use ringfork_media::g711::Law;
+use ringfork_media::rtp::Header;
 
 const LIMIT: Duration = Duration::from_secs(300);
-const SIGNALLING: &str = "127.77.3.1";
 const RTP: &[u8] = b"\x80\0sound";
 const RTCP: &[u8] = b"\x80\xc9report";
 
@@ -14,6 +17,8 @@ struct Bench {
     relay: Relay,
     pool: PortPool,
     inputs: mpsc::Receiver<Input>,
+    /// Of this bench alone.
+    address: IpAddr,
     now: Instant,
     /// The relay ends when its commands do, its recordings' writer when it does.
     _commands: std::sync::mpsc::SyncSender<Command>,
@@ -28,6 +33,10 @@ struct Party {
 
 impl Bench {
     fn start() -> Bench {
+        Bench::recording_to(PathBuf::from("/nonexistent"))
+    }
+
+    fn recording_to(recordings: PathBuf) -> Bench {
         let (sender, inputs) = mpsc::channel(16);
         let (_commands, receiver) = std::sync::mpsc::sync_channel(1);
         let settings = RelaySettings {
@@ -36,15 +45,17 @@ impl Bench {
             counters: Arc::default(),
             sounds: Arc::new(NoSounds),
             ringing: Ringing::Europe,
-            recordings: PathBuf::from("/nonexistent"),
+            recordings,
         };
         let (relay, ..) = Relay::new(settings, receiver, sender).unwrap();
-        let pool = PortPool::new(vec![SIGNALLING.parse().unwrap()], "22100-22199".parse().unwrap(), 50, 0);
-        Bench { relay, pool, inputs, now: Instant::now(), _commands }
+        static BENCHES: AtomicU8 = AtomicU8::new(100);
+        let address = crate::media::pool::address(BENCHES.fetch_add(1, Ordering::Relaxed));
+        let pool = PortPool::new(vec![address], "22100-22199".parse().unwrap(), 50, 0);
+        Bench { relay, pool, inputs, address, now: Instant::now(), _commands }
     }
 
     fn party(&mut self, id: u64) -> Party {
-        let sockets = [0, 0].map(|port| UdpSocket::bind((SIGNALLING, port)).unwrap());
+        let sockets = [0, 0].map(|port| UdpSocket::bind((self.address, port)).unwrap());
         let party = Party { media: MediaId(id), sockets, port: self.pool.lease().unwrap() };
         let pair = self.pool.pair(party.port).unwrap();
         self.relay.obey(Command::Open { media: party.media, pair }, self.now);
@@ -56,7 +67,7 @@ impl Bench {
     fn peer(&mut self, party: &Party, receive: bool) {
         let description = Description {
             rtp: Some(party.sockets[0].local_addr().unwrap()),
-            signalling: SIGNALLING.parse().unwrap(),
+            signalling: self.address,
             send: true,
             receive,
             formats: Formats::default(),
@@ -72,7 +83,7 @@ impl Bench {
     /// The party sends RTP (0) or RTCP (1), and the relay reads it.
     fn hear(&mut self, party: &Party, stream: usize, packet: &[u8]) {
         let port = party.port + u16::try_from(stream).unwrap();
-        party.sockets[stream].send_to(packet, (SIGNALLING, port)).unwrap();
+        party.sockets[stream].send_to(packet, (self.address, port)).unwrap();
         let slot = self.relay.by_id[&party.media];
         self.relay.read((slot as u64) << 2 | stream as u64, &mut [0; PACKET], self.now);
     }
@@ -140,4 +151,68 @@ fn a_party_reported_before_is_reported_in_its_next_bridge() {
     bench.bridge(&caller, &second);
     assert_eq!(bench.pass(LIMIT - SILENCE_CHECK), []);
     assert_eq!(bench.pass(SILENCE_CHECK), [caller.media, second.media]);
+}
+
+/// Power at one frequency.
+fn power(samples: &[i16], frequency: f64) -> f64 {
+    let turn = std::f64::consts::TAU * frequency / 8000.0;
+    let (mut x, mut y) = (0.0, 0.0);
+    for (at, sample) in samples.iter().enumerate() {
+        x += f64::from(*sample) * (turn * at as f64).cos();
+        y += f64::from(*sample) * (turn * at as f64).sin();
+    }
+    (x * x + y * y) / (samples.len() as f64).powi(2)
+}
+
+/// RCML.md 1.1 `record`: both parties of a bridge, one WAV.
+#[test]
+fn a_recording_has_both_parties() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut bench = Bench::recording_to(folder.path().to_owned());
+    let (a, b) = (bench.party(1), bench.party(2));
+    for party in [&a, &b] {
+        let description = Description {
+            rtp: Some(party.sockets[0].local_addr().unwrap()),
+            signalling: bench.address,
+            send: true,
+            receive: true,
+            formats: Formats::plain(Law::Mu),
+        };
+        bench.relay.obey(Command::Peer { media: party.media, description }, bench.now);
+    }
+    bench.bridge(&a, &b);
+    let recording = RecordingSid([0xab; 16]);
+    let limits = RecordingLimits { max_seconds: 1, silence_seconds: None };
+    let record = Command::Record { recording, call: CallSid([1; 16]), media: a.media, other: Some(b.media), limits };
+    bench.relay.obey(record, bench.now);
+    let mut step = 0u16;
+    while !bench.relay.recordings.is_empty() {
+        for (party, frequency) in [(&a, 400.0), (&b, 1300.0)] {
+            let timestamp = u32::from(step) * 160;
+            let header = Header { sequence: step, timestamp, ssrc: 99, ..Header::default() };
+            let mut packet = header.to_bytes().to_vec();
+            packet.extend((0..160).map(|at| {
+                let turn = (f64::from(timestamp) + f64::from(at)) * std::f64::consts::TAU / 8000.0;
+                Law::Mu.encode(((turn * frequency).sin() * 8000.0) as i16)
+            }));
+            bench.hear(party, 0, &packet);
+        }
+        step += 1;
+        assert!(step < 1000, "it never ends");
+        bench.now += Duration::from_millis(20);
+        bench.relay.recordings.step(bench.now);
+    }
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+    let input = runtime.block_on(async { tokio::time::timeout(Duration::from_secs(60), bench.inputs.recv()).await });
+    let Ok(Some(Input::Recorded { recording: sid, seconds: 1, end: RecordingEnd::Full })) = input else {
+        panic!("{input:?}")
+    };
+    assert_eq!(sid, recording);
+    let octets = std::fs::read(folder.path().join(format!("{recording}.wav"))).unwrap();
+    assert_eq!(octets[..44], ringfork_media::wav::header(8000));
+    let samples: Vec<i16> = octets[44..].chunks(2).map(|pair| i16::from_le_bytes([pair[0], pair[1]])).collect();
+    assert_eq!(samples.len(), 8000);
+    let (first, second, neither) = (power(&samples, 400.0), power(&samples, 1300.0), power(&samples, 900.0));
+    assert!(first > 50.0 * neither && second > 50.0 * neither, "{first} {second} {neither}");
+    assert!(recording.to_string().starts_with("REabab"));
 }
