@@ -15,6 +15,9 @@ use super::super::speech::Speech;
 use super::super::testing::{octets, share, tone, wav};
 use super::*;
 
+/// Longer than anything here takes on any machine.
+const BOUND: Duration = Duration::from_secs(60);
+
 /// A server with sounds of one second.
 #[derive(Clone, Default)]
 struct Web {
@@ -93,9 +96,12 @@ impl Bench {
     async fn hear(&self, sound: &Sound) -> Result<Vec<i16>, PlayError> {
         let samples = all(self.library.open(sound)).await;
         // What comes whole is put on the shelf just after its last reader has it.
-        while self.library.shared.inner().under_way.contains_key(sound) {
-            tokio::task::yield_now().await;
-        }
+        let shelved = async {
+            while self.library.shared.inner().under_way.contains_key(sound) {
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::time::timeout(BOUND, shelved).await.expect("it is under way for ever");
         samples
     }
 
@@ -246,9 +252,12 @@ async fn speech_is_kept() {
         })
     };
     // The disk is written behind.
-    while spoken() == 0 {
-        tokio::time::sleep(Duration::from_millis(1)).await;
-    }
+    let written = async {
+        while spoken() == 0 {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    };
+    tokio::time::timeout(BOUND, written).await.expect("it is never written");
     let restarted = library(bench.parrot.clone(), bench.folder.path(), true);
     assert_eq!(all(restarted.open(&say("hello"))).await.unwrap(), [7; 5]);
     assert_eq!(bench.parrot.0.load(Ordering::SeqCst), 1);
