@@ -4,6 +4,8 @@
 
 use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, Stdio};
+use std::sync::mpsc;
+use std::time::Duration;
 
 /// Ends what it started, whatever the test comes to.
 struct Running(Child);
@@ -24,8 +26,18 @@ fn shown() -> Vec<String> {
     command.args(["demo", "--data", "memory", "--sip", "127.0.0.1:0", "--http", "127.0.0.1:0"]);
     let mut running =
         Running(command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap());
-    let lines = BufReader::new(running.0.stdout.take().unwrap()).lines().map(Result::unwrap);
-    lines.take_while(|line| !line.starts_with("Now your own phones")).collect()
+    let out = BufReader::new(running.0.stdout.take().unwrap());
+    let (sender, lines) = mpsc::channel();
+    std::thread::spawn(move || out.lines().map_while(Result::ok).try_for_each(|line| sender.send(line)));
+    let mut shown = Vec::new();
+    loop {
+        // The longest that any step of it may take is 20 s.
+        match lines.recv_timeout(Duration::from_secs(60)) {
+            Ok(line) if line.starts_with("Now your own phones") => return shown,
+            Ok(line) => shown.push(line),
+            Err(error) => panic!("{error}, after\n{}", shown.join("\n")),
+        }
+    }
 }
 
 /// Issue 4, 4: a leg that screens and accepts beside one that declines, with the lengths of sound and the digits; the

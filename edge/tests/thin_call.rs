@@ -91,7 +91,7 @@ async fn one_call_rings_two_devices_and_reports_each_leg() {
 
         let caller = tokio::spawn(async move {
             let answered = alice.call("15551230000").await.unwrap();
-            let heard = alice.talk(&answered.dialog, 440.0, 620.0, Duration::from_millis(1500)).await.unwrap();
+            let heard = alice.talk(&answered.dialog, 440.0, 620.0, 75).await.unwrap();
             alice.hang_up(&answered.dialog).await.unwrap();
             (answered.provisional, heard)
         });
@@ -106,7 +106,7 @@ async fn one_call_rings_two_devices_and_reports_each_leg() {
         desk.ring(&invite).await.unwrap();
         has_rung.await.unwrap();
         let dialog = desk.answer(&invite).await.unwrap();
-        let heard = desk.talk(&dialog, 620.0, 440.0, Duration::from_millis(1500)).await.unwrap();
+        let heard = desk.talk(&dialog, 620.0, 440.0, 75).await.unwrap();
         desk.hung_up().await.unwrap();
         assert!(heard.packets > 30 && heard.tone > 0.8, "the callee {heard:?}");
         let (provisional, heard) = caller.await.unwrap();
@@ -143,6 +143,7 @@ async fn one_call_rings_two_devices_and_reports_each_leg() {
 
         let load = server.load.clone();
         let services = server.services.clone();
+        assert!(load.renewed(Duration::from_secs(10)).await, "the core does not say what is left");
         let clean = || {
             [&load.calls, &load.legs, &load.ports_leased, &load.waiting]
                 .iter()

@@ -69,27 +69,28 @@ impl Stream {
 }
 
 impl Phone {
-    /// Talks for a while: a tone of `hertz` towards the other side. Returns what it heard since the call began, `listen`
-    /// hertz being the tone that is due.
+    /// Talks until `count` packets were heard, and as many sent since the first: a tone of `hertz` towards the other
+    /// side. Where both sides talk so, each hears `count` packets, however long one of them stands still: what is sent
+    /// since something was heard is heard. Returns what it heard since the call began, `listen` hertz being the tone
+    /// that is due.
     ///
     /// # Errors
-    /// The network's.
-    pub async fn talk(
-        &mut self,
-        dialog: &Dialog,
-        hertz: f64,
-        listen: f64,
-        time: Duration,
-    ) -> Result<Heard, PhoneError> {
+    /// When so much does not come in time; the network's.
+    pub async fn talk(&mut self, dialog: &Dialog, hertz: f64, listen: f64, count: usize) -> Result<Heard, PhoneError> {
         let mut heard = Vec::new();
-        let mut packets = 0;
+        let (mut packets, mut sent) = (0, 0);
         let mut ticks = ticks();
-        let end = Instant::now() + time;
-        while Instant::now() < end {
+        let time = STEP * u32::try_from(count).unwrap_or(u32::MAX);
+        let deadline = Instant::now() + time + self.patience;
+        while packets < count || sent < count {
+            if Instant::now() > deadline {
+                return Err(self.silence("the other side's sound"));
+            }
             tokio::select! {
                 _ = ticks.tick() => {
                     let packet = self.stream.sound(Some(hertz));
                     self.utter(dialog, &packet).await?;
+                    sent += usize::from(packets > 0);
                 }
                 samples = hear(&self.rtp) => {
                     let samples = samples?;

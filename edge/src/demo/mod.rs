@@ -28,8 +28,8 @@ pub use phone::{Account, Answered, Dialog, Phone, PhoneError, Seen};
 
 /// Things to show that may wait; what is beyond is not shown.
 const QUEUE: usize = 1024;
-/// After the call: for its last callbacks to come.
-const LAST_CALLBACKS: Duration = Duration::from_secs(3);
+/// After the call: for its last callbacks, and the request after the Dial, to come.
+const LAST_CALLBACKS: Duration = Duration::from_secs(10);
 
 /// The parties of the picture, from the left.
 const PARTIES: [&str; 6] = ["alice", "ringfork", "bob desk", "bob mobile", "carol", "application"];
@@ -139,7 +139,7 @@ impl Demonstration {
         }
         say(&ladder.head());
         let start = Instant::now();
-        let mut completed = 0;
+        let (mut completed, mut after) = (0, false);
         let mut over: Option<tokio::time::Instant> = None;
         loop {
             let end = async {
@@ -148,25 +148,32 @@ impl Demonstration {
                     None => std::future::pending().await,
                 }
             };
-            let happening = tokio::select! {
+            // What a phone did comes before what the application heard of it.
+            let mut happenings = Vec::with_capacity(1);
+            tokio::select! {
+                biased;
                 seen = seen.recv(), if over.is_none() => match seen {
-                    Some(seen) => Happening::Phone(seen),
-                    None => {
-                        over = Some(tokio::time::Instant::now() + LAST_CALLBACKS);
-                        continue;
-                    }
+                    Some(seen) => happenings.push(Happening::Phone(seen)),
+                    None => over = Some(tokio::time::Instant::now() + LAST_CALLBACKS),
                 },
-                Some(told) = self.heard.recv() => Happening::App(told),
+                Some(told) = self.heard.recv() => {
+                    happenings.extend(std::iter::from_fn(|| seen.try_recv().ok()).map(Happening::Phone));
+                    happenings.push(Happening::App(told));
+                }
                 () = end => break,
-            };
-            if let Happening::App(Told::Event(event)) = &happening {
-                completed += usize::from(event.get("CallDuration").is_some());
             }
-            let row = rows::draw(&ladder, start.elapsed().as_secs_f64(), &happening);
-            if !row.is_empty() {
-                say(&row);
+            for happening in &happenings {
+                match happening {
+                    Happening::App(Told::Event(event)) => completed += usize::from(event.get("CallDuration").is_some()),
+                    Happening::App(Told::After(_)) => after = true,
+                    _ => {}
+                }
+                let row = rows::draw(&ladder, start.elapsed().as_secs_f64(), happening);
+                if !row.is_empty() {
+                    say(&row);
+                }
             }
-            if over.is_some() && completed == 3 {
+            if over.is_some() && completed == 3 && after {
                 break;
             }
         }

@@ -10,8 +10,8 @@ use tokio::sync::{mpsc, oneshot};
 use super::line::Heard;
 use super::phone::{Account, Dialog, Phone, PhoneError, Seen};
 
-/// How long they talk.
-const TALK: Duration = Duration::from_secs(2);
+/// How long they talk: packets of 20 ms.
+const TALK: usize = 100;
 /// How long bob's desk phone and carol's ring before they are picked up: a person sees it, and both hear the prompt at
 /// once for a while.
 const BOB_RINGS: Duration = Duration::from_millis(800);
