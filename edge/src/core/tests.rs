@@ -14,6 +14,7 @@ async fn core() -> (Core, SocketAddr, mpsc::Sender<()>) {
     let listeners = crate::net::bind_all(&["127.0.0.1:0".parse().unwrap()]).unwrap();
     let address = listeners[0].address;
     let (stop, stopped) = mpsc::channel(1);
+    let (load, asked) = CoreLoad::new();
     let settings = CoreSettings {
         agent: AgentConfig::new("ringfork.local", "AC0", [0; 32]),
         seed: [0; 32],
@@ -32,7 +33,8 @@ async fn core() -> (Core, SocketAddr, mpsc::Sender<()>) {
         recordings,
         services: services(&stores).await,
         inputs: mpsc::channel(1).1,
-        load: Arc::default(),
+        load,
+        asked,
     };
     (Core::new(settings, stopped).unwrap(), address, stop)
 }
