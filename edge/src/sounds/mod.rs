@@ -8,7 +8,8 @@
 //!
 //! Limits: [`LOADS`] sounds are loaded at a time, a further one fails; [`track::LONGEST`] samples of a sound;
 //! [`shelf::BYTES`] of whole sounds in memory, the least recently used leave; a sound that is longer than
-//! [`track::KEPT`], or that comes while all tracks under way hold more than [`track::BUDGET`], is only streamed.
+//! [`track::KEPT`], or that comes while all tracks under way hold more than [`track::BUDGET`], is only streamed, to one
+//! reader and [`track::LEAD`] ahead of it.
 
 mod decode;
 mod fetch;

@@ -21,10 +21,11 @@ pub const LONGEST: usize = 3600 * RATE as usize;
 pub const KEPT: usize = 300 * RATE as usize;
 /// How long a prepared sound waits for the Play that was announced.
 pub const HOLD: Duration = Duration::from_secs(30);
-/// Bytes that all tracks which may be kept hold together.
+/// Bytes that all tracks hold together before further ones are only streamed: a track that comes then is heard by its
+/// first reader alone, and holds [`LEAD`].
 pub const BUDGET: usize = 64 * 1024 * 1024;
 /// Samples that are loaded ahead of the fastest reader of a sound that is not kept: five seconds.
-const LEAD: usize = 5 * RATE as usize;
+pub const LEAD: usize = 5 * RATE as usize;
 /// Samples that a reader may lie behind the fastest one: beyond what could be joined nobody waits for it.
 const BEHIND: usize = KEPT + 60 * RATE as usize;
 
@@ -121,7 +122,20 @@ impl Track {
 
     fn pass_on(&self, state: &mut State) {
         state.passing = true;
-        self.budget.fetch_sub(std::mem::take(&mut state.bytes), Ordering::Relaxed);
+        if state.readers.is_empty() {
+            self.drop_all(state);
+        }
+    }
+
+    /// Nobody reads what is there.
+    fn drop_all(&self, state: &mut State) {
+        state.chunks.clear();
+        self.give_back(state, state.bytes);
+    }
+
+    fn give_back(&self, state: &mut State, bytes: usize) {
+        state.bytes -= bytes;
+        self.budget.fetch_sub(bytes, Ordering::Relaxed);
     }
 
     /// Adds a chunk; waits where it would run too far ahead of who listens. False: nobody does any more.
@@ -143,8 +157,12 @@ impl Track {
             }
         }
         while state.passing {
-            let Some(fastest) = state.readers.values().copied().max() else { return Ok(false) };
-            state.forget(fastest);
+            let Some(fastest) = state.readers.values().copied().max() else {
+                self.drop_all(&mut state);
+                return Ok(false);
+            };
+            let forgotten = state.forget(fastest);
+            self.give_back(&mut state, forgotten);
             if state.length < fastest + LEAD {
                 break;
             }
@@ -173,13 +191,11 @@ impl Track {
             return Err(unreadable("longer than an hour: the rest is not played"));
         }
         state.chunks.push_back((place, samples));
-        if !state.passing {
-            state.bytes += bytes;
-            let all = self.budget.fetch_add(bytes, Ordering::Relaxed) + bytes;
-            if all > BUDGET || (state.length > KEPT && !state.is_held()) {
-                state.held = None;
-                self.pass_on(&mut state);
-            }
+        state.bytes += bytes;
+        let all = self.budget.fetch_add(bytes, Ordering::Relaxed) + bytes;
+        if !state.passing && (all > BUDGET || (state.length > KEPT && !state.is_held())) {
+            state.held = None;
+            self.pass_on(&mut state);
         }
         self.grown.send_replace(());
         Ok(state)
@@ -244,13 +260,17 @@ impl State {
         self.held.is_some_and(|until| until > Instant::now())
     }
 
-    /// Drops what all readers have read, and readers that are too far behind.
-    fn forget(&mut self, fastest: usize) {
+    /// Drops what all readers have read, and readers that are too far behind. How many bytes.
+    fn forget(&mut self, fastest: usize) -> usize {
+        let mut bytes = 0;
         self.readers.retain(|_, place| *place + BEHIND >= fastest);
         let slowest = self.readers.values().copied().min().unwrap_or(fastest);
-        while self.chunks.front().is_some_and(|(place, chunk)| place + chunk.len() <= slowest) {
-            self.chunks.pop_front();
+        while self.chunks.front().is_some_and(|(place, chunk)| place + chunk.len() <= slowest)
+            && let Some((_, chunk)) = self.chunks.pop_front()
+        {
+            bytes += chunk.len() * 2;
         }
+        bytes
     }
 }
 
@@ -393,6 +413,27 @@ mod tests {
         assert_eq!(other.push(vec![0; 400]), Ok(true));
         drop(other);
         assert_eq!(budget.load(Ordering::Relaxed), BUDGET - 1000);
+    }
+
+    /// What a slow reader makes a passing track hold counts: others are kept only while there is room beside it.
+    #[test]
+    fn a_slow_reader_is_in_the_budget() {
+        let budget = Arc::new(AtomicUsize::new(0));
+        let track = Track::new(budget.clone());
+        let (fast, slow) = (track.reader(), track.reader());
+        for _ in 0..10 {
+            assert_eq!(track.push(vec![0; 8000]), Ok(true));
+            assert!(matches!(fast.next(), Next::Chunk(_)));
+        }
+        track.pass();
+        assert_eq!(track.push(vec![0; 8000]), Ok(true));
+        assert_eq!(budget.load(Ordering::Relaxed), 11 * 16_000);
+        drop(slow);
+        assert_eq!(track.push(vec![0; 8000]), Ok(true));
+        assert_eq!(budget.load(Ordering::Relaxed), 2 * 16_000, "what the fast one has not read");
+        drop(fast);
+        assert_eq!(track.push(vec![0; 8000]), Ok(false));
+        assert_eq!(budget.load(Ordering::Relaxed), 0);
     }
 
     #[test]
