@@ -298,6 +298,10 @@ async fn guessing_is_ended() {
     }
     guesser.send(&register("alice", &contact)).await;
     assert!(guesser.is_silent().await);
+    eventually("the dropped request", async || {
+        (edge.metric("ringfork_dropped_requests_total").await >= 1.0).then_some(())
+    })
+    .await;
     assert_eq!(edge.metric("ringfork_dropped_requests_total").await, 1.0);
     assert_eq!(edge.metric("ringfork_sources_blocked_total").await, 1.0);
     assert_eq!(edge.metric("ringfork_offences_total").await, 21.0);

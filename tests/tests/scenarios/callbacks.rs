@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::common::*;
 use ringfork_tests::edge::Edge;
 use ringfork_tests::sipp::call;
-use ringfork_tests::web::{Answer, Web};
+use ringfork_tests::web::{Answer, Request, Web};
 
 /// One answered call whose noun has these attributes; returns the web server's record.
 async fn answered_call(attributes: &str) -> (Edge, Web) {
@@ -92,13 +92,22 @@ async fn server_error_is_tried_again() {
 #[tokio::test(flavor = "multi_thread")]
 async fn hanging_receiver_holds_nothing_up() {
     let (edge, web) = start(&dial(&client("alice"))).await;
-    web.answer("/events", Answer::Hang(Duration::from_secs(30)));
+    web.answer("/events", Answer::Hang(Duration::from_secs(86_400)));
     let alice = phone(&edge, "alice").await;
     let callee = alice.serve(&answers(), 1);
     call(&edge, NUMBER, &talks()).succeed().await;
     callee.succeed().await;
     edge.settled().await;
-    web.wait("/events", 4).await;
+    // An edge that waited for one answer would have repeated that callback by now.
+    let sequence = |requests: &[Request]| {
+        let mut numbers: Vec<String> =
+            requests.iter().take(4).map(|event| event.parameter("SequenceNumber").to_owned()).collect();
+        numbers.sort();
+        numbers
+    };
+    let until_over = sequence(&web.requests("/events"));
+    assert!(until_over.windows(2).all(|pair| pair[0] != pair[1]), "repeated while the call was up: {until_over:?}");
+    assert_eq!(sequence(&web.wait("/events", 4).await), ["0", "1", "2", "3"]);
 }
 
 /// Any other answer is not repeated and leaves a warning (RCML.md 1.4).

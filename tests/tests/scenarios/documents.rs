@@ -11,8 +11,11 @@ async fn first_document_fails(answer: Answer) {
     call(&edge, NUMBER, &is_refused("500")).succeed().await;
     edge.settled().await;
     let parent = web.requests("/voice")[0].parameter("CallSid").to_owned();
-    let notices = edge.rest("GET", &format!("/Notifications.json?CallSid={parent}"), &[]).await;
-    assert!(!notices["notifications"].as_array().unwrap().is_empty(), "the failure left no error: {notices}");
+    ringfork_tests::eventually("the error that the failure leaves", async || {
+        let notices = edge.rest("GET", &format!("/Notifications.json?CallSid={parent}"), &[]).await;
+        (!notices["notifications"].as_array().unwrap().is_empty()).then_some(())
+    })
+    .await;
 }
 
 /// A missing document.
