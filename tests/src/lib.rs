@@ -24,6 +24,11 @@ use std::time::Duration;
 /// How long anything may take before the test is given up. Generous: the machine may be busy.
 pub const PATIENCE: Duration = Duration::from_secs(60);
 
+/// So often what sets a test up is tried again where the edge says that its store is busy: a disk may stand still.
+pub const BUSY_TRIES: u32 = 5;
+/// Between two such tries: what the edge's Retry-After asks for at least.
+pub const BUSY_PAUSE: Duration = Duration::from_secs(2);
+
 /// Polls until `probe` yields something, or panics with `what` after [`PATIENCE`].
 pub async fn eventually<T>(what: &str, mut probe: impl AsyncFnMut() -> Option<T>) -> T {
     let give_up = tokio::time::Instant::now() + PATIENCE;

@@ -12,7 +12,7 @@ use md5::{Digest, Md5};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpStream, UdpSocket};
 
-use crate::PATIENCE;
+use crate::{BUSY_PAUSE, BUSY_TRIES, PATIENCE};
 
 /// How long nothing must come for silence to be believed. Loopback and an idle edge: anything due is there long before.
 pub const SILENCE: Duration = Duration::from_millis(1500);
@@ -407,6 +407,11 @@ impl Endpoint {
             .expect("the edge did not close the stream");
     }
 
+    /// Whether the edge was seen to close this stream.
+    pub fn is_closed(&self) -> bool {
+        matches!(self.wire, Wire::Tcp { closed: true, .. })
+    }
+
     /// Whether nothing comes for [`SILENCE`].
     pub async fn is_silent(&mut self) -> bool {
         self.next_within(SILENCE).await.is_none()
@@ -488,11 +493,20 @@ impl Endpoint {
         self.send(draft).await
     }
 
-    /// REGISTERs a login of `ringfork.local` with this Contact and these further headers; gives the final response.
+    /// REGISTERs a login of `ringfork.local` with this Contact and these further headers; gives the final response, the
+    /// last one where the store was slow.
     pub async fn register(&mut self, login: &str, password: &str, contact: &str, more: &[&str]) -> Sip {
-        let mut draft = register(login, contact);
-        draft.headers.extend(more.iter().map(|line| (*line).to_owned()));
-        self.ask_as(login, password, &mut draft).await
+        let mut tries = 0;
+        loop {
+            let mut draft = register(login, contact);
+            draft.headers.extend(more.iter().map(|line| (*line).to_owned()));
+            let response = self.ask_as(login, password, &mut draft).await;
+            tries += 1;
+            if !matches!(response.status(), 500 | 503) || tries > BUSY_TRIES {
+                return response;
+            }
+            tokio::time::sleep(BUSY_PAUSE).await;
+        }
     }
 
     /// An INVITE with SDP from a user to a user of the edge.

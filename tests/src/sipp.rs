@@ -11,8 +11,8 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use tokio::process::{Child, Command};
 
-use crate::PATIENCE;
 use crate::edge::Edge;
+use crate::{BUSY_PAUSE, BUSY_TRIES, PATIENCE};
 
 /// SDP of a party that offers or answers G.711 on its own media port.
 const SDP: &str = "v=0\n      o=sipp 1 1 IN IP[media_ip_type] [media_ip]\n      s=-\n      c=IN IP[media_ip_type] [media_ip]\n      t=0 0\n      m=audio [media_port] RTP/AVP 0 8 101\n      a=rtpmap:0 PCMU/8000\n      a=rtpmap:8 PCMA/8000\n      a=rtpmap:101 telephone-event/8000";
@@ -328,14 +328,19 @@ impl Run {
     }
 
     /// Waits until the scenario ran to its end as written; panics with sipp's account otherwise.
-    pub async fn succeed(mut self) -> String {
+    pub async fn succeed(self) -> String {
+        self.end().await.unwrap_or_else(|account| panic!("{account}"))
+    }
+
+    /// As [`Run::succeed`], without panicking: its messages, or its account of what went wrong.
+    async fn end(mut self) -> Result<String, String> {
         let status = tokio::time::timeout(PATIENCE * 2, self.child.wait()).await.expect("sipp hangs").unwrap();
         let messages = self.messages();
         if !status.success() {
             let errors = std::fs::read_to_string(&self.errors).unwrap_or_default();
-            panic!("sipp ended with {status}: {errors}\n--- messages\n{messages}");
+            return Err(format!("sipp ended with {status}: {errors}\n--- messages\n{messages}"));
         }
-        messages
+        Ok(messages)
     }
 
     /// Whether it still runs.
@@ -387,8 +392,17 @@ impl Phone {
             .received("200");
         let (ip, port) = (phone.address.ip().to_string(), phone.address.port().to_string());
         let edge = edge.sip.to_string();
-        Run::start(&scenario, &[&edge, "-i", &ip, "-p", &port, "-mp", &media_port(), "-m", "1"]).succeed().await;
-        phone
+        for _ in 0..BUSY_TRIES {
+            let run = Run::start(&scenario, &[&edge, "-i", &ip, "-p", &port, "-mp", &media_port(), "-m", "1"]);
+            match run.end().await {
+                Ok(_) => return phone,
+                Err(account) if account.contains("SIP/2.0 503") || account.contains("SIP/2.0 500") => {
+                    tokio::time::sleep(BUSY_PAUSE).await;
+                }
+                Err(account) => panic!("{account}"),
+            }
+        }
+        panic!("{login} cannot be registered: the store is busy for ever")
     }
 
     /// Serves this many calls with a scenario of the called side.

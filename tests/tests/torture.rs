@@ -127,7 +127,7 @@ async fn collect(endpoint: &mut Endpoint, wait_for_answer: bool) -> Outcome {
             within = Duration::from_millis(100);
         }
     }
-    outcome.closed = !alive;
+    outcome.closed = endpoint.is_closed();
     outcome
 }
 
@@ -150,15 +150,18 @@ async fn over_tcp(edge: &Edge, case: &Case) -> (Outcome, bool) {
         let silent = endpoint.next_within(SILENCE).await.is_none();
         return (Outcome { answers: Vec::new(), closed: false }, silent);
     }
-    let outcome = collect(&mut endpoint, !case.is_response).await;
+    let mut outcome = collect(&mut endpoint, !case.is_response).await;
+    if ["ncl", "mcl01"].contains(&case.name()) {
+        // Where the frame cannot be told the stream must end after its 400.
+        endpoint.ended().await;
+        outcome.closed = true;
+    }
     let fine = match outcome.answers[..] {
         [] => case.is_response,
         [status] => !case.is_response && case.is_fine(status),
         [first, _] => case.name() == "dblreq" && case.is_fine(first),
         _ => false,
     };
-    // Where the frame cannot be told the stream must end after its 400.
-    let fine = fine && (!["ncl", "mcl01"].contains(&case.name()) || outcome.closed);
     (outcome, fine)
 }
 
