@@ -23,6 +23,7 @@ use ringfork_media::formats::Formats;
 use tokio::sync::mpsc;
 
 pub use pool::{PoolSizes, PortPair, PortPool, media_addresses};
+pub use recording::whole_seconds;
 pub use relay::{MediaCounters, RelaySettings};
 
 use play::Player;

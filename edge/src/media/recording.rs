@@ -192,6 +192,12 @@ fn end_of(ended: Ended) -> RecordingEnd {
     }
 }
 
+/// What a recording of so many samples is said to last: its whole seconds, and one where it is shorter but not empty
+/// (RCML.md part 2, Record: what was said in less than a second, "yes", is a recording like any other).
+pub fn whole_seconds(samples: u64) -> u32 {
+    u32::try_from(samples / RATE).unwrap_or(u32::MAX).max(u32::from(samples > 0))
+}
+
 /// A file being written.
 struct Open {
     file: File,
@@ -261,7 +267,7 @@ impl Writer {
     }
 
     fn tell(&self, recording: RecordingSid, length: u64, end: RecordingEnd) {
-        let seconds = u32::try_from(length / RATE).unwrap_or(u32::MAX);
+        let seconds = whole_seconds(length);
         let mut input = Input::Recorded { recording, seconds, end };
         for _ in 0..ATTEMPTS {
             match self.inputs.try_send(input) {
@@ -325,6 +331,13 @@ mod tests {
         open.finish(12_345).unwrap();
         let octets = std::fs::read(path.path()).unwrap();
         assert_eq!((octets.len(), &octets[..44]), (44 + 24_690, &wav::header(12_345)[..]));
+    }
+
+    /// RCML.md part 2, Record: what is shorter than a second is a recording, what is empty is none.
+    #[test]
+    fn a_short_recording_is_one() {
+        let lengths = [0, 1, 6400, 7999, 8000, 15_999, 16_000].map(whole_seconds);
+        assert_eq!(lengths, [0, 1, 1, 1, 1, 1, 2]);
     }
 
     /// Issue 4: a full disk ends the recording, once, and says how much was kept.

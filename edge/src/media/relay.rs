@@ -307,8 +307,11 @@ impl Relay {
                 }
             }
             Command::Attend { media } => {
-                if let Some(session) = self.by_id(media) {
-                    session.keys.get_or_insert_default();
+                if let Some(session) = self.by_id(media)
+                    && session.keys.is_none()
+                {
+                    session.keys = Some(dtmf::Receiver::default());
+                    session.silence.heard(now);
                 }
                 self.out(media, now, |out| out.attended = true);
             }
@@ -529,7 +532,7 @@ impl Relay {
     fn look_for_silence(&mut self, now: Instant) {
         for session in self.slots.iter_mut().flatten() {
             // A full queue: the next check tries again.
-            if session.bridge.is_some()
+            if session.is_listening()
                 && session.silence.is_silent(now)
                 && self.inputs.try_send(Input::MediaSilent { media: session.media }).is_ok()
             {
@@ -551,6 +554,12 @@ impl Relay {
 impl Session {
     fn is_paced(&self) -> bool {
         self.out.as_ref().is_some_and(|out| out.is_paced(self.bridge.is_some()))
+    }
+
+    /// Whether somebody should be there: in a bridge, or attended by us. A phone whose power failed in a prompt without
+    /// end is found as one in a bridge is.
+    fn is_listening(&self) -> bool {
+        self.bridge.is_some() || self.keys.is_some()
     }
 
     /// What a packet of an attended party tells of a key. A bridged party's keys are the other party's.

@@ -11,6 +11,7 @@ use tokio::io::{AsyncReadExt, AsyncSeekExt, AsyncWriteExt, SeekFrom};
 
 use super::body::mend;
 use super::files::{Files, HEADER, SECOND};
+use crate::media::whole_seconds;
 
 /// Days for which a file outlives its item.
 const SLACK_DAYS: u64 = 3;
@@ -135,7 +136,7 @@ impl Recovery {
         let step = if recording.seconds.is_none() {
             let octets = self.files.length(sid).await?.unwrap_or(HEADER);
             mend_file(&self.files, sid, octets).await?;
-            let seconds = u32::try_from((octets - HEADER) / SECOND).unwrap_or(u32::MAX);
+            let seconds = whole_seconds((octets - HEADER) / 2);
             let end = recording.created_unix_ms.saturating_add((octets - HEADER) / (SECOND / 1000));
             self.store.end_recording(sid, seconds, end.min(started_unix_ms)).await?;
             Step::Closed

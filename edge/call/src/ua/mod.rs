@@ -129,9 +129,10 @@ impl Call {
         Some(Party::Leg(LegId(u16::try_from(index).ok()?)))
     }
 
-    /// A party of a bridge has been silent for too long.
+    /// A party of a bridge has been silent for too long, or a caller that we attend. A leg that screens is left to its
+    /// noun's `timeout`.
     pub fn on_silence<P: Ports>(&mut self, core: &mut Core<P>, party: Party) {
-        if self.other(party).is_none() {
+        if self.other(party).is_none() && party != Party::Caller {
             return;
         }
         let Some(session) = self.session_mut(party) else { return };

@@ -153,6 +153,21 @@ fn a_party_reported_before_is_reported_in_its_next_bridge() {
     assert_eq!(bench.pass(SILENCE_CHECK), [caller.media, second.media]);
 }
 
+/// docs/operations.md "Limits": a party that we attend (it hears a prompt, or its keys are waited for) and from which
+/// nothing comes is reported too, from when we began to attend it; one that is neither attended nor bridged is not.
+#[test]
+fn silence_of_an_attended_party_is_reported() {
+    let mut bench = Bench::start();
+    let (prompted, ringing) = (bench.party(1), bench.party(2));
+    assert_eq!(bench.pass(LIMIT * 2), []);
+    bench.relay.obey(Command::Attend { media: prompted.media }, bench.now);
+    assert_eq!(bench.pass(LIMIT - SILENCE_CHECK), []);
+    bench.hear(&prompted, 1, RTCP);
+    bench.relay.obey(Command::Attend { media: prompted.media }, bench.now);
+    assert_eq!(bench.pass(LIMIT - SILENCE_CHECK), []);
+    assert_eq!(bench.pass(LIMIT), [prompted.media], "{:?} is not attended", ringing.media);
+}
+
 /// Power at one frequency.
 fn power(samples: &[i16], frequency: f64) -> f64 {
     let turn = std::f64::consts::TAU * frequency / 8000.0;

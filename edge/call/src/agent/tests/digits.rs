@@ -62,6 +62,31 @@ fn gathering() -> (Net, Phone, Message) {
     (net, caller, ok)
 }
 
+/// docs/operations.md "Limits": a caller whose phone is gone is found in a verb that waits for it, not on hold.
+#[test]
+fn a_caller_that_is_gone() {
+    let (mut net, caller, ok) = gathering();
+    let media = net.media.iter().find_map(|action| match action {
+        MediaAction::Attend { media } => Some(*media),
+        _ => None,
+    });
+    let media = media.expect("an attended caller");
+    net.send(&caller, caller.request("INVITE", 2, &ok, "", &sdp(&caller, "sendonly")));
+    net.take_code(&caller, 200);
+    net.send(&caller, caller.request("ACK", 2, &ok, "", ""));
+    net.handle(Input::MediaSilent { media });
+    assert_eq!(net.agent.gauges().calls, 1, "on hold");
+    net.send(&caller, caller.request("INVITE", 3, &ok, "", &sdp(&caller, "sendrecv")));
+    net.take_code(&caller, 200);
+    net.send(&caller, caller.request("ACK", 3, &ok, "", ""));
+    net.handle(Input::MediaSilent { media });
+    let bye = net.take_method(&caller, Method::Bye);
+    net.send(&caller, caller.respond(&bye, 200, "", ""));
+    assert_eq!(net.agent.gauges().legs, 0);
+    net.advance(Duration::from_secs(64));
+    net.assert_clean();
+}
+
 /// RCML.md part 2, Gather: keys of both content types, and those of RFC 4733 among them, in the order in which they came.
 #[test]
 fn an_entry_of_the_caller() {
