@@ -272,7 +272,7 @@ impl<P: Ports> Agent<P> {
         let Some(called) = self.called(&waiting.request.message) else {
             return self.refuse_invite(&waiting.request, 404);
         };
-        let named = self.named(&waiting.request.message);
+        let named = named(&waiting.request.message);
         if let Some(entry) = found {
             let Some(voice) = entry.voice.clone() else { return self.refuse_invite(&waiting.request, 404) };
             let called = if waiting.step == Step::ToNumber { named.unwrap_or(called) } else { called };
@@ -307,21 +307,13 @@ impl<P: Ports> Agent<P> {
         }
     }
 
-    /// The Request-URI's user, if its host is ours.
+    /// The Request-URI's user, if its host is ours; where it has none, the To header's.
     fn called(&self, message: &Message) -> Option<String> {
-        self.own_user(message.uri().ok()?)
-    }
-
-    /// The To header's user, if its host is ours.
-    fn named(&self, message: &Message) -> Option<String> {
-        self.own_user(message.to()?.uri()?)
-    }
-
-    fn own_user(&self, uri: ringfork_sip::uri::Uri<'_>) -> Option<String> {
+        let uri = message.uri().ok()?;
         if uri.is_sip() && !self.core.config.is_own_host(&super::hop::host_text(&uri)) {
             return None;
         }
-        uri.user_unescaped().map(|user| user.into_owned()).filter(|user| !user.is_empty())
+        user(uri).or_else(|| named(message))
     }
 
     fn refuse_invite(&mut self, request: &Request, code: u16) {
@@ -487,4 +479,13 @@ fn caller_info(message: &Message, client: Option<&ClientEntry>, called: String) 
             })
             .collect(),
     }
+}
+
+/// The To header's user. Whatever its host is: a carrier whose trunk registers or has an address writes its own there.
+fn named(message: &Message) -> Option<String> {
+    user(message.to()?.uri()?)
+}
+
+fn user(uri: ringfork_sip::uri::Uri<'_>) -> Option<String> {
+    uri.user_unescaped().map(|user| user.into_owned()).filter(|user| !user.is_empty())
 }

@@ -128,6 +128,19 @@ fn numbers() {
     let peer = peer();
     net.send(&peer, peer.invite("100", "n1", 1, "", "").replace("INVITE sip:100@", "INVITE sip:trunk-7@"));
     net.take_code(&peer, 480);
+    // A registered trunk's way: its own user at our address, the number at the carrier's domain. And no user at all.
+    let carrier = |call_id| {
+        peer.invite("100", call_id, 1, "", "").replace("To: <sip:100@ringfork.local>", "To: <sip:100@carrier.example>")
+    };
+    net.send(&peer, carrier("n4").replace("INVITE sip:100@", "INVITE sip:trunk-7@"));
+    net.take_code(&peer, 480);
+    net.send(&peer, carrier("n5").replace("INVITE sip:100@", "INVITE sip:"));
+    net.take_code(&peer, 480);
+    net.send(
+        &peer,
+        carrier("n6").replace("sip:100@carrier", "sip:999@carrier").replace("INVITE sip:100@", "INVITE sip:"),
+    );
+    net.take_code(&peer, 404);
     net.numbers.get_mut("100").unwrap().voice = None;
     net.handle(Input::NumberChanged { number: "100".into() });
     net.send(&peer, peer.invite("100", "n2", 1, "", ""));
