@@ -13,7 +13,7 @@ use axum::routing::{get, post};
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 
-use super::tones;
+use super::{Happening, tones};
 
 /// What an answered leg runs before it is connected: without a key it ends in Hangup, which declines.
 const SCREEN: &str = "<Response><Gather numDigits=\"1\" timeout=\"5\" action=\"/key\"><Play>/prompt.wav</Play></Gather><Hangup/></Response>";
@@ -41,14 +41,14 @@ pub enum Told {
 #[derive(Clone)]
 struct Shop {
     clients: Arc<[String]>,
-    told: mpsc::Sender<Told>,
+    told: mpsc::Sender<Happening>,
 }
 
 /// Starts it on any free loopback port. It rings these clients, all but the caller.
 ///
 /// # Errors
 /// When no port can be had.
-pub async fn start(clients: Vec<String>, told: mpsc::Sender<Told>) -> std::io::Result<SocketAddr> {
+pub async fn start(clients: Vec<String>, told: mpsc::Sender<Happening>) -> std::io::Result<SocketAddr> {
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     let address = listener.local_addr()?;
     let app = Router::new()
@@ -66,23 +66,23 @@ pub async fn start(clients: Vec<String>, told: mpsc::Sender<Told>) -> std::io::R
 /// The document of a call to the number.
 async fn voice(State(shop): State<Shop>, Form(form): Form<BTreeMap<String, String>>) -> impl IntoResponse {
     let document = document(&shop.clients, form.get("From").map_or("", String::as_str));
-    let _ = shop.told.try_send(Told::Call(form));
+    let _ = shop.told.try_send(Happening::App(Told::Call(form)));
     ([(header::CONTENT_TYPE, "text/xml")], document)
 }
 
 async fn screen(State(shop): State<Shop>, Form(form): Form<BTreeMap<String, String>>) -> impl IntoResponse {
-    let _ = shop.told.try_send(Told::Screen(form));
+    let _ = shop.told.try_send(Happening::App(Told::Screen(form)));
     ([(header::CONTENT_TYPE, "text/xml")], SCREEN)
 }
 
 async fn prompt(State(shop): State<Shop>) -> impl IntoResponse {
-    let _ = shop.told.try_send(Told::Prompt);
+    let _ = shop.told.try_send(Happening::App(Told::Prompt));
     ([(header::CONTENT_TYPE, "audio/wav"), (header::CACHE_CONTROL, "max-age=3600")], tones::prompt())
 }
 
 async fn key(State(shop): State<Shop>, Form(form): Form<BTreeMap<String, String>>) -> impl IntoResponse {
     let document = answer_to_key(&form);
-    let _ = shop.told.try_send(Told::Key(form));
+    let _ = shop.told.try_send(Happening::App(Told::Key(form)));
     ([(header::CONTENT_TYPE, "text/xml")], document)
 }
 
@@ -92,11 +92,11 @@ pub(super) fn answer_to_key(form: &BTreeMap<String, String>) -> &'static str {
 }
 
 async fn event(State(shop): State<Shop>, Form(form): Form<BTreeMap<String, String>>) {
-    let _ = shop.told.try_send(Told::Event(form));
+    let _ = shop.told.try_send(Happening::App(Told::Event(form)));
 }
 
 async fn after(State(shop): State<Shop>, Form(form): Form<BTreeMap<String, String>>) -> impl IntoResponse {
-    let _ = shop.told.try_send(Told::After(form));
+    let _ = shop.told.try_send(Happening::App(Told::After(form)));
     ([(header::CONTENT_TYPE, "text/xml")], HANGUP)
 }
 

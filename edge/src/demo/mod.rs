@@ -34,9 +34,13 @@ const LAST_CALLBACKS: Duration = Duration::from_secs(10);
 /// The parties of the picture, from the left.
 const PARTIES: [&str; 6] = ["alice", "ringfork", "bob desk", "bob mobile", "carol", "application"];
 
-/// What the picture shows.
-enum Happening {
+/// What the picture shows. Phones and the application tell it by one queue, so that it shows nothing before its cause:
+/// who tells of it does so before it has any effect.
+#[derive(Debug, Clone)]
+pub enum Happening {
+    /// At a phone.
     Phone(Seen),
+    /// At the sample application.
     App(Told),
 }
 
@@ -52,12 +56,12 @@ pub async fn prepare(server: &mut Server, domain: &str) -> Result<Demonstration,
         server.credentials.write(&path)?;
     }
     let logins: Vec<String> = server.credentials.clients.iter().map(|client| client.login.clone()).collect();
-    let (told, heard) = mpsc::channel(QUEUE);
-    let application = app::start(logins, told).await;
+    let (tell, told) = mpsc::channel(QUEUE);
+    let application = app::start(logins, tell.clone()).await;
     let application = application.map_err(|error| StartError(format!("the sample application: {error}")))?;
     let number = server.credentials.number.clone().unwrap_or_default();
     setup::point(&number, &admin, &format!("http://{application}/voice")).await?;
-    Ok(Demonstration { domain: domain.to_owned(), number, application, made, heard })
+    Ok(Demonstration { domain: domain.to_owned(), number, application, made, tell, told })
 }
 
 /// A prepared demonstration.
@@ -66,7 +70,8 @@ pub struct Demonstration {
     number: String,
     application: SocketAddr,
     made: bool,
-    heard: mpsc::Receiver<Told>,
+    tell: mpsc::Sender<Happening>,
+    told: mpsc::Receiver<Happening>,
 }
 
 impl Demonstration {
@@ -80,7 +85,8 @@ impl Demonstration {
     /// A line for each thing that happens to a real call; for as long as it is polled.
     pub async fn watch(mut self) {
         let mut calls: BTreeMap<String, String> = BTreeMap::new();
-        while let Some(told) = self.heard.recv().await {
+        while let Some(happening) = self.told.recv().await {
+            let Happening::App(told) = happening else { continue };
             if let Some(line) = rows::live(&told, &mut calls) {
                 say(&line);
             }
@@ -128,11 +134,11 @@ impl Demonstration {
             "Whoever answers hears a prompt of three notes first: 1 accepts, 2 declines, and alice goes on hearing ringing.",
         );
         say("");
-        let (trace, mut seen) = mpsc::channel(QUEUE);
+        let trace = self.tell.clone();
         let (registered, is_registered) = oneshot::channel();
         let number = self.number.clone();
         let edge = reachable(*sip);
-        let script = tokio::spawn(async move { script::place(edge, accounts, &number, trace, registered).await });
+        let mut script = tokio::spawn(async move { script::place(edge, accounts, &number, trace, registered).await });
         if is_registered.await.is_ok() {
             say("Four phones have registered, each with a digest challenge.");
             say("");
@@ -140,45 +146,33 @@ impl Demonstration {
         say(&ladder.head());
         let start = Instant::now();
         let (mut completed, mut after) = (0, false);
-        let mut over: Option<tokio::time::Instant> = None;
-        loop {
-            let end = async {
-                match over {
-                    Some(at) => tokio::time::sleep_until(at).await,
-                    None => std::future::pending().await,
-                }
-            };
-            // What a phone did comes before what the application heard of it.
-            let mut happenings = Vec::with_capacity(1);
-            tokio::select! {
+        let mut ended = None;
+        let last = tokio::time::sleep(Duration::ZERO);
+        tokio::pin!(last);
+        while ended.is_none() || completed < 3 || !after {
+            let happening = tokio::select! {
                 biased;
-                seen = seen.recv(), if over.is_none() => match seen {
-                    Some(seen) => happenings.push(Happening::Phone(seen)),
-                    None => over = Some(tokio::time::Instant::now() + LAST_CALLBACKS),
-                },
-                Some(told) = self.heard.recv() => {
-                    happenings.extend(std::iter::from_fn(|| seen.try_recv().ok()).map(Happening::Phone));
-                    happenings.push(Happening::App(told));
+                Some(happening) = self.told.recv() => happening,
+                end = &mut script, if ended.is_none() => {
+                    ended = Some(end);
+                    last.as_mut().reset(tokio::time::Instant::now() + LAST_CALLBACKS);
+                    continue;
                 }
-                () = end => break,
+                () = &mut last, if ended.is_some() => break,
+            };
+            match &happening {
+                Happening::App(Told::Event(event)) => completed += usize::from(event.get("CallDuration").is_some()),
+                Happening::App(Told::After(_)) => after = true,
+                _ => {}
             }
-            for happening in &happenings {
-                match happening {
-                    Happening::App(Told::Event(event)) => completed += usize::from(event.get("CallDuration").is_some()),
-                    Happening::App(Told::After(_)) => after = true,
-                    _ => {}
-                }
-                let row = rows::draw(&ladder, start.elapsed().as_secs_f64(), happening);
-                if !row.is_empty() {
-                    say(&row);
-                }
-            }
-            if over.is_some() && completed == 3 && after {
-                break;
+            let row = rows::draw(&ladder, start.elapsed().as_secs_f64(), &happening);
+            if !row.is_empty() {
+                say(&row);
             }
         }
         say("");
-        match script.await {
+        let Some(ended) = ended else { return };
+        match ended {
             Ok(Ok(observed)) => {
                 let line = |who: &str, heard: line::Heard, whose: &str| {
                     let (packets, tone) = (heard.packets, heard.tone * 100.0);

@@ -14,6 +14,7 @@ use tokio::net::UdpSocket;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout_at};
 
+use super::Happening;
 use super::line::Stream;
 
 /// The payload type of keys where this phone names it.
@@ -101,7 +102,7 @@ pub struct Phone {
     pub(super) stream: Stream,
     local: SocketAddr,
     backlog: VecDeque<Message>,
-    trace: Option<mpsc::Sender<Seen>>,
+    trace: Option<mpsc::Sender<Happening>>,
     pub(super) patience: Duration,
     serial: u32,
 }
@@ -155,7 +156,7 @@ impl Phone {
     }
 
     /// Shows every message to `trace` from now on.
-    pub fn show_to(&mut self, trace: mpsc::Sender<Seen>) {
+    pub fn show_to(&mut self, trace: mpsc::Sender<Happening>) {
         self.trace = Some(trace);
     }
 
@@ -474,7 +475,7 @@ impl Phone {
     pub(super) fn report(&self, seen: Seen) {
         if let Some(trace) = &self.trace {
             // Who watches may fall behind: the call does not wait for the picture.
-            let _ = trace.try_send(seen);
+            let _ = trace.try_send(Happening::Phone(seen));
         }
     }
 

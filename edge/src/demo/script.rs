@@ -7,8 +7,9 @@ use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
 
+use super::Happening;
 use super::line::Heard;
-use super::phone::{Account, Dialog, Phone, PhoneError, Seen};
+use super::phone::{Account, Dialog, Phone, PhoneError};
 
 /// How long they talk: packets of 20 ms.
 const TALK: usize = 100;
@@ -56,7 +57,7 @@ pub async fn place(
     edge: SocketAddr,
     [alice, bob, carol]: [Account; 3],
     number: &str,
-    trace: mpsc::Sender<Seen>,
+    trace: mpsc::Sender<Happening>,
     registered: oneshot::Sender<()>,
 ) -> Result<Observed, PhoneError> {
     let at = edge.ip();
