@@ -396,7 +396,8 @@ mod tests {
         }
         drop(stream);
         let pushed = producer.join().unwrap();
-        assert!((20..=28).contains(&pushed), "{pushed} seconds for 20 that were heard");
+        // The last one may be heard, and its listener gone, before its push is told that it was taken.
+        assert!((19..=28).contains(&pushed), "{pushed} seconds for 20 that were heard");
         assert!(track.end(Ok(())).is_none());
     }
 
