@@ -640,9 +640,25 @@ fn we_refresh() {
     net.take_method(bob, Method::Ack);
     net.advance(Duration::from_secs(890));
     assert!(!net.has(bob, &Method::Invite));
+    // RFC 4028 §7.4: 422 raises the interval.
     net.advance(Duration::from_secs(10));
-    net.take_method(bob, Method::Invite);
-    net.advance(Duration::from_secs(33));
+    let brief = net.take_method(bob, Method::Invite);
+    net.send(bob, bob.respond_with(&brief, 422, "p1", &[(HeaderName::MinSe, "3600")], ""));
+    let refresh = net.take_method(bob, Method::Invite);
+    assert_eq!(refresh.text(HeaderName::SessionExpires).as_deref(), Some("3600;refresher=uac"));
+    assert_eq!(body(&refresh), body(&brief));
+    let timer = [(HeaderName::SessionExpires, "3600;refresher=uac"), (HeaderName::Require, "timer")];
+    net.send(bob, bob.respond_with(&refresh, 200, "p1", &timer, &sdp(bob, "sendrecv")));
+    net.take_method(bob, Method::Ack);
+    net.sent.clear();
+    net.advance(Duration::from_secs(1_790));
+    assert!(!net.has(bob, &Method::Invite));
+    net.advance(Duration::from_secs(10));
+    let brief = net.take_method(bob, Method::Invite);
+    // One that is not above ours is a refusal: the session ends where it would have without the refresh.
+    net.send(bob, bob.respond_with(&brief, 422, "p1", &[(HeaderName::MinSe, "3600")], ""));
+    assert!(!net.has(bob, &Method::Invite));
+    net.advance(Duration::from_secs(1_800 - 32));
     net.take_method(bob, Method::Bye);
     net.assert_clean();
 }
@@ -717,6 +733,33 @@ fn a_caller_that_calls_on_hold() {
     let held = net.take_method(bob, Method::Invite);
     net.send(bob, bob.respond(&held, 200, "p1", &sdp(bob, "recvonly")));
     net.take_method(bob, Method::Ack);
+    finish(net, &caller, &ok);
+}
+
+/// RFC 3261 §14.1: after a 491 the one that did not make the Call-ID, which towards a caller is we, waits 0 to 2 s.
+#[test]
+fn a_491_of_the_caller() {
+    let (mut net, caller, bob, ok, invite) = bridged();
+    // Bob's hold is cancelled too late: the caller took it, and is brought back.
+    let hold = bob.request_back("INVITE", 1, &invite, "p1", "", &sdp(&bob, "sendonly"));
+    net.send(&bob, hold.clone());
+    let passed = net.take_method(&caller, Method::Invite);
+    let cancel = hold.replacen("INVITE", "CANCEL", 1).replace("1 INVITE", "1 CANCEL");
+    net.send(&bob, cancel.split("Content-Type").next().unwrap().to_owned() + "Content-Length: 0\r\n\r\n");
+    net.take_code(&bob, 200);
+    net.take_code(&bob, 487);
+    net.send(&caller, caller.respond(&passed, 200, "x", &sdp(&caller, "recvonly")));
+    net.take_method(&caller, Method::Ack);
+    let back = net.take_method(&caller, Method::Invite);
+    assert!(body(&back).contains("a=sendrecv"));
+    net.send(&caller, caller.respond(&back, 491, "x", ""));
+    net.take_method(&caller, Method::Ack);
+    assert!(!net.has(&caller, &Method::Invite));
+    net.advance(Duration::from_secs(2));
+    let again = net.take_method(&caller, Method::Invite);
+    assert!(body(&again).contains("a=sendrecv"));
+    net.send(&caller, caller.respond(&again, 200, "x", &sdp(&caller, "sendrecv")));
+    net.take_method(&caller, Method::Ack);
     finish(net, &caller, &ok);
 }
 

@@ -174,6 +174,50 @@ fn abuse() {
     net.take_code(&mallory, 407);
 }
 
+/// Issue 3, `--abuse-limit`: right credentials with a nonce that is too old, or whose count was used, are not wrong ones.
+#[test]
+fn a_stale_nonce_is_no_offence() {
+    let mut net = Net::new();
+    let alice = alice();
+    let body = sdp(&alice, "sendrecv");
+    net.send(&alice, alice.invite("100", "s0", 1, "", &body));
+    let challenge = net.take_code(&alice, 407);
+    let uri = "sip:100@ringfork.local";
+    let header = alice.credentials(&challenge, HeaderName::ProxyAuthenticate, "Proxy-Authorization", "INVITE", uri);
+    net.send(&alice, alice.invite("100", "s0", 2, &header, &body));
+    net.take_code(&alice, 480);
+    for index in 1..=30 {
+        if index == 15 {
+            // From here on the nonce is too old as well.
+            net.advance(Duration::from_secs(301));
+        }
+        net.sent.clear();
+        net.send(&alice, alice.invite("100", &format!("s{index}"), 1, &header, &body));
+        let stale = net.take_code(&alice, 407);
+        assert!(stale.text(HeaderName::ProxyAuthenticate).unwrap().contains("stale=true"));
+    }
+    assert!(!net.counts.contains_key(&("offences_total", "credentials")), "{:?}", net.counts);
+    net.assert_clean();
+}
+
+/// Issue 3, `--abuse-limit`: what a blocked source sends within its dialogs passes.
+#[test]
+fn a_blocked_source_ends_its_call() {
+    let (mut net, caller, phones) = super::calls::setup(&["bob"]);
+    let invites = super::calls::ring(&mut net, &caller, &phones);
+    let ok = super::calls::answer(&mut net, &caller, &phones[0], &invites[0]);
+    for index in 0..21 {
+        net.send(&caller, format!("INVITE sip:x SIP/2.0\r\nVia: SIP/2.0/UDP h;branch=z9hG4bK{index}\r\n\r\n"));
+        net.take_code(&caller, 400);
+    }
+    net.send(&caller, caller.invite("100", "b1", 1, "", ""));
+    assert_eq!(net.counts[&("dropped_requests_total", "abuse")], 1);
+    net.send(&caller, caller.request("BYE", 2, &ok, "", ""));
+    net.take_code(&caller, 200);
+    net.take_method(&phones[0], Method::Bye);
+    net.assert_clean();
+}
+
 /// RCML.md part 2: 503 with Retry-After when draining or without lease; calls that are up stay up.
 #[test]
 fn draining() {
