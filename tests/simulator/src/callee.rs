@@ -4,19 +4,55 @@ use std::collections::HashMap;
 use std::net::SocketAddr;
 
 use crate::plan::CalleePlan;
+use crate::proof::{hash, parameter};
 use crate::session::{Doing, Repeats, Session, Timer, allow};
 use crate::text::{Text, sdp};
 
-/// What a trunk asks with.
-const CHALLENGE: &str = "Digest realm=\"trunk\", nonce=\"n0\", qop=\"auth\", algorithm=MD5";
+/// What a trunk asks of one call to it.
+#[derive(Debug, Default)]
+struct Gate {
+    /// How many nonces it has given up.
+    nonce: u32,
+    /// Nonce counts used with this one, and the branch of the request that each was said in.
+    used: HashMap<u32, String>,
+}
 
-/// The INVITE has credentials for [`CHALLENGE`].
-fn is_proved(invite: &Text) -> bool {
-    ["Authorization", "Proxy-Authorization"].into_iter().filter_map(|name| invite.get(name)).any(|value| {
-        ["username=\"trunkuser\"", "realm=\"trunk\"", "nonce=\"n0\"", "response=\""]
-            .into_iter()
-            .all(|part| value.contains(part))
-    })
+impl Gate {
+    /// Its challenge; `stale`: the credentials were right, their nonce is not good any more.
+    fn challenge(&self, stale: bool) -> String {
+        let stale = if stale { ", stale=true" } else { "" };
+        format!("Digest realm=\"trunk\", nonce=\"n{}\", qop=\"auth\", algorithm=MD5{stale}", self.nonce)
+    }
+
+    /// Gives its nonce up.
+    fn turn(&mut self) {
+        self.nonce += 1;
+        self.used.clear();
+    }
+
+    /// Whether a request has credentials for its nonce. Those that it has must be right, of that request, and not said
+    /// before (RFC 7616 §3.4).
+    fn is_proved(&mut self, request: &Text) -> Result<bool, String> {
+        let named = ["Authorization", "Proxy-Authorization"].into_iter().find_map(|name| request.get(name));
+        let Some(value) = named else { return Ok(false) };
+        let get = |name| parameter(value, name).unwrap_or_default();
+        let what = format!("{} {}", request.method().unwrap_or_default(), request.call_id());
+        let uri = request.start.split(' ').nth(1).unwrap_or_default();
+        let asked = hash(false, &format!("{}:{}", request.method().unwrap_or_default(), get("uri")));
+        let secret = hash(false, "trunkuser:trunk:trunkpassword");
+        let right = hash(false, &format!("{secret}:{}:{}:{}:auth:{asked}", get("nonce"), get("nc"), get("cnonce")));
+        if get("response") != right || get("uri") != uri {
+            return Err(format!("{what}: credentials of another request (RFC 7616 3.4): {value}"));
+        }
+        if get("nonce") != format!("n{}", self.nonce) {
+            return Ok(false);
+        }
+        let count = u32::from_str_radix(get("nc"), 16).unwrap_or_default();
+        if count == 0 || self.used.entry(count).or_insert_with(|| request.branch().to_owned()) != request.branch() {
+            return Err(format!("{what}: credentials said before (RFC 7616 3.4): {value}"));
+        }
+        Ok(true)
+    }
 }
 
 /// One INVITE that this phone got, and what became of it.
@@ -34,8 +70,10 @@ pub struct Rung {
     pub acked: bool,
     /// A CANCEL came.
     pub cancelled: bool,
-    /// A BYE came.
+    /// A BYE came, and was taken.
     pub bye_came: bool,
+    /// A BYE was challenged.
+    pub bye_challenged: bool,
     /// It hung up itself.
     pub bye_sent: bool,
 }
@@ -46,6 +84,8 @@ pub struct Callee {
     /// Where it is.
     pub address: SocketAddr,
     plan: CalleePlan,
+    /// By Call-ID.
+    gates: HashMap<String, Gate>,
     /// By Call-ID.
     pub rung: HashMap<String, Rung>,
     responses: HashMap<String, Vec<u8>>,
@@ -58,7 +98,15 @@ impl Callee {
     /// A device at this address.
     pub fn new(address: SocketAddr, plan: CalleePlan) -> Callee {
         let vanished = plan.dead;
-        Callee { address, plan, rung: HashMap::new(), responses: HashMap::new(), repeats: Repeats::default(), vanished }
+        Callee {
+            address,
+            plan,
+            gates: HashMap::new(),
+            rung: HashMap::new(),
+            responses: HashMap::new(),
+            repeats: Repeats::default(),
+            vanished,
+        }
     }
 
     /// A datagram came.
@@ -71,7 +119,7 @@ impl Callee {
         if message.status().is_some() {
             self.response(&mut doing, &message);
         } else {
-            self.request(&mut doing, message);
+            self.request(&mut doing, message)?;
         }
         Ok(doing)
     }
@@ -85,7 +133,13 @@ impl Callee {
         }
     }
 
-    fn request(&mut self, doing: &mut Doing, request: Text) {
+    /// Dialogs whose BYE was challenged and did not come again.
+    pub fn left_up(&self) -> impl Iterator<Item = &String> {
+        let up = |rung: &Rung| rung.bye_challenged && !rung.bye_came && !rung.bye_sent;
+        self.rung.iter().filter(move |(_, rung)| !self.vanished && up(rung)).map(|(call_id, _)| call_id)
+    }
+
+    fn request(&mut self, doing: &mut Doing, request: Text) -> Result<(), String> {
         let method = request.method().unwrap_or_default().to_owned();
         let call_id = request.call_id().to_owned();
         let key = format!("{}/{method}", request.branch());
@@ -93,20 +147,31 @@ impl Callee {
             && let Some(response) = self.responses.get(&key)
         {
             doing.sends.push(response.clone());
-            return;
+            return Ok(());
         }
         let in_dialog = request.get("To").and_then(Text::tag).is_some();
         match method.as_str() {
             "OPTIONS" if !in_dialog => doing.sends.push(request.response(200, "o", &[], None)),
-            "INVITE" if !in_dialog => self.invited(doing, request),
+            "INVITE" if !in_dialog => self.invited(doing, request)?,
             "ACK" => self.acknowledged(doing, &request),
             "CANCEL" => self.cancelled(doing, &request),
             _ => {
                 let Some(rung) = self.rung.get_mut(&call_id) else {
                     doing.sends.push(request.response(481, "x", &[], None));
-                    return;
+                    return Ok(());
                 };
-                let response = if method == "PRACK" {
+                let gate = self.gates.entry(call_id.clone()).or_default();
+                let proved = match self.plan.challenge {
+                    Some(_) => gate.is_proved(&request)?,
+                    None => true,
+                };
+                // The nonce that the call began with is too old for its end.
+                let asks = method == "BYE" && self.plan.challenge.is_some() && !(proved && rung.bye_challenged);
+                let response = if asks {
+                    rung.bye_challenged = true;
+                    gate.turn();
+                    Some(request.response(407, "", &[("Proxy-Authenticate", &gate.challenge(proved))], None))
+                } else if method == "PRACK" {
                     let expected = rung.unacknowledged;
                     rung.unacknowledged = false;
                     self.repeats.stop(&format!("{call_id}/1xx"));
@@ -124,15 +189,18 @@ impl Callee {
                 }
             }
         }
+        Ok(())
     }
 
-    fn invited(&mut self, doing: &mut Doing, invite: Text) {
+    fn invited(&mut self, doing: &mut Doing, invite: Text) -> Result<(), String> {
         let call_id = invite.call_id().to_owned();
         let (cseq, _) = invite.cseq();
         let asks = |before: &Rung| before.answered.is_some_and(|code| matches!(code, 401 | 407 | 422));
         if self.rung.get(&call_id).is_some_and(|before| before.invite.cseq().0 >= cseq || !asks(before)) {
-            return; // A repetition: the last response is being repeated, or will come.
+            return Ok(()); // A repetition: the last response is being repeated, or will come.
         }
+        let proved =
+            self.plan.challenge.is_none() || self.gates.entry(call_id.clone()).or_default().is_proved(&invite)?;
         let tag = format!("t{}", self.rung.len());
         let get = |name: &str| invite.get(name).unwrap_or_default().to_owned();
         let session = Session {
@@ -151,7 +219,7 @@ impl Callee {
         };
         let interval = invite.get("Session-Expires").and_then(|value| value.split(';').next()?.parse::<u64>().ok());
         let (challenge, brief) = (
-            self.plan.challenge.filter(|_| !is_proved(&invite)),
+            self.plan.challenge.filter(|_| !proved),
             self.plan.habits.min_se.filter(|least| interval.is_some_and(|interval| interval < *least)),
         );
         if self.plan.trying {
@@ -174,12 +242,14 @@ impl Callee {
             acked: false,
             cancelled: false,
             bye_came: false,
+            bye_challenged: false,
             bye_sent: false,
         };
         self.rung.insert(call_id.clone(), rung);
         if let Some(code) = challenge.or(brief.map(|_| 422)) {
             self.answer(doing, &call_id, code);
         }
+        Ok(())
     }
 
     fn answer(&mut self, doing: &mut Doing, call_id: &str, status: u16) {
@@ -200,12 +270,13 @@ impl Callee {
             let side = if habits.refreshes { "uas" } else { "uac" };
             format!("{};refresher={side}", seconds.max(90))
         });
+        let challenge = self.gates.get(call_id).map(|gate| gate.challenge(false)).unwrap_or_default();
         let least = habits.min_se.unwrap_or(90).to_string();
         let mut extra = vec![("Contact", contact.as_str()), ("Allow", allow(habits))];
         match (status, &expires) {
             (200, Some(expires)) => extra.extend([("Session-Expires", expires.as_str()), ("Require", "timer")]),
-            (401, _) => extra.push(("WWW-Authenticate", CHALLENGE)),
-            (407, _) => extra.push(("Proxy-Authenticate", CHALLENGE)),
+            (401, _) => extra.push(("WWW-Authenticate", &challenge)),
+            (407, _) => extra.push(("Proxy-Authenticate", &challenge)),
             (422, _) => extra.push(("Min-SE", &least)),
             _ => {}
         }

@@ -464,6 +464,12 @@ impl<'a> World<'a> {
         if !book.lent.is_empty() {
             return Err(format!("ports are left: {:?}", book.lent));
         }
+        // Where nothing is lost, a challenged BYE comes again (RCML.md 1.2).
+        if self.plan.loss == 0.0
+            && let Some(call_id) = self.phones.iter().find_map(|phone| phone.left_up().next())
+        {
+            return Err(format!("{call_id}: its BYE was challenged and did not come again (RCML 1.2)"));
+        }
         self.watch.finished()
     }
 

@@ -36,6 +36,8 @@ struct WireLeg {
     noun: String,
     /// Whose INVITE it is; unknown where the store is slow.
     leg: Option<CallSid>,
+    /// The INVITE has credentials.
+    proved: bool,
     provisional_heard: bool,
     final_heard: Option<u16>,
     cancelled: bool,

@@ -8,6 +8,11 @@ use ringfork_call::control::CallStatus;
 use super::{Fault, Leg, Said, Watch, WireLeg};
 use crate::text::Text;
 
+/// Whether a request has credentials.
+fn is_proved(request: &Text) -> bool {
+    ["Authorization", "Proxy-Authorization"].into_iter().any(|name| request.get(name).is_some())
+}
+
 impl Watch {
     /// The core is about to be given this datagram.
     pub fn heard(&mut self, from: SocketAddr, bytes: &[u8], at: Duration, unix_ms: u64) {
@@ -113,7 +118,12 @@ impl Watch {
             }
             _ => {
                 wire.final_heard = wire.final_heard.or(Some(status));
-                if let Some(leg) = leg.filter(|_| first) {
+                // We have credentials for the trunk: its first challenge is no end of a leg (RCML.md 1.2).
+                let trunk = wire.to.is_some_and(|to| self.setup.trunk.contains(&to));
+                let nonce = |name| text.get(name).is_some_and(|challenge| challenge.contains("nonce="));
+                let asks = ["WWW-Authenticate", "Proxy-Authenticate"].into_iter().any(nonce);
+                let challenged = trunk && matches!(status, 401 | 407) && asks && !wire.proved;
+                if let Some(leg) = leg.filter(|_| first && !challenged) {
                     leg.said.push((unix_ms, Said::Refusal(status)));
                 }
             }
@@ -249,6 +259,7 @@ impl Watch {
                 Some(422) => self.reached.insert("a 422 of a leg is answered"),
                 other => return Err(format!("INVITE {call_id} again after {other:?} (RCML 1.2)")),
             };
+            wire.proved = is_proved(text);
             (wire.branch, wire.cseq) = (text.branch().to_owned(), text.cseq().0);
             (wire.provisional_heard, wire.final_heard, wire.sent_at) = (false, None, at);
             if let Some(leg) = wire.leg.and_then(|leg| self.legs.get_mut(&leg)) {
@@ -304,10 +315,21 @@ impl Watch {
             leg = Some(*sid);
         }
         let branch = text.branch().to_owned();
-        let cseq = text.cseq().0;
+        let (cseq, proved) = (text.cseq().0, is_proved(text));
         self.wire.insert(
             call_id,
-            WireLeg { call: index, to: Some(to), sent_at: at, branch, cseq, dial, noun, leg, ..WireLeg::default() },
+            WireLeg {
+                proved,
+                call: index,
+                to: Some(to),
+                sent_at: at,
+                branch,
+                cseq,
+                dial,
+                noun,
+                leg,
+                ..WireLeg::default()
+            },
         );
         Ok(())
     }
