@@ -255,7 +255,9 @@ impl Registry {
         }
         let now = unix_ms / 1000;
         if text.method() == Some("OPTIONS") && self.options.insert(text.call_id().to_owned()) {
-            if !self.held.iter().any(|held| held.address == to && self.sure(held, at, now) != Sure::Gone) {
+            // A binding ends at a whole second, and may be asked for within it before its timer fires.
+            let live = |held: &Held| self.sure(held, at, now.saturating_sub(1)) != Sure::Gone;
+            if !self.held.iter().any(|held| held.address == to && live(held)) {
                 return Err(format!("OPTIONS to {to}, where nobody is registered"));
             }
             let flow = self.flows.entry(to).or_default();
