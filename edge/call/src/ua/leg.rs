@@ -98,9 +98,14 @@ impl Credentials {
         self.client.answer(&mut self.attempt, values, method, uri, random).ok().map(|value| (header, value))
     }
 
-    /// Credentials for a further request by the last challenge.
+    /// Credentials for a further request by the last challenge; challenges of it are answered as those of any request.
     pub fn again(&mut self, method: &str, uri: &str, random: u64) -> invite::Authorization {
         self.attempt = digest::Attempt::default();
+        self.prove(method, uri, random)
+    }
+
+    /// Credentials by the last challenge for a request beside the one under way: its own challenge is not answered.
+    fn prove(&mut self, method: &str, uri: &str, random: u64) -> invite::Authorization {
         self.client.authorize(method, uri, random).map(|value| (self.header, value))
     }
 }
@@ -677,7 +682,7 @@ impl Outbound {
             .header_display(HeaderName::RAck, format_args!("{rseq} {} INVITE", attempt.ours.cseq))
             .header(HeaderName::UserAgent, &core.config.server);
         if let Some(credentials) = &mut self.credentials
-            && let Some((name, value)) = credentials.again("PRACK", &early.dialog.target, core.random_u64())
+            && let Some((name, value)) = credentials.prove("PRACK", &early.dialog.target, core.random_u64())
         {
             builder.push(name, value);
         }

@@ -73,6 +73,9 @@ impl Client {
             return Err(ClientError::Refused);
         }
         attempt.answers += 1;
+        // RFC 7616 §3.4: a count is said once with a nonce, also where the server asks again with the same one.
+        let same = |last: &&Last| last.realm == best.realm && last.nonce == best.nonce;
+        let count = self.last.as_ref().filter(same).map_or(0, |last| last.count);
         let algorithm = best.algorithm.unwrap_or(Algorithm::MD5);
         self.last = Some(Last {
             realm: best.realm.to_owned(),
@@ -80,7 +83,7 @@ impl Client {
             opaque: best.opaque.map(str::to_owned),
             algorithm,
             quality: best.qop.is_some(),
-            count: 0,
+            count,
             ha1: ha1(algorithm.hash, &self.user, best.realm, &self.password),
         });
         self.authorize(method, uri, random).ok_or(ClientError::Unanswerable)
@@ -152,6 +155,17 @@ mod tests {
         assert!(value.ends_with("opaque=\"o2\""));
         let next = client.authorize("BYE", "sip:x", 1).unwrap();
         assert_eq!(credentials(&next).next().unwrap().nc, Some("00000002"));
+    }
+
+    /// RFC 7616 §3.4: a server that asks for a further request with the nonce it gave before gets the next count.
+    #[test]
+    fn a_count_is_said_once_with_a_nonce() {
+        let mut client = Client::new("u", "p");
+        for (nonce, count) in [("n", "00000001"), ("n", "00000002"), ("m", "00000001"), ("m", "00000002")] {
+            let challenge = format!("Digest realm=\"r\", nonce=\"{nonce}\", qop=\"auth\"");
+            let value = answer(&mut client, &mut Attempt::default(), &[&challenge]).unwrap();
+            assert_eq!(credentials(&value).next().unwrap().nc, Some(count), "{nonce}");
+        }
     }
 
     /// RFC 2069 style servers get neither cnonce nor nc.
