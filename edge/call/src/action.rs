@@ -89,8 +89,8 @@ pub enum Input {
     Connected { connection: u64, flow: Flow },
     /// A stream connection ended or could not be opened, or a datagram could not be sent (ICMP).
     FlowClosed { connection: u64 },
-    /// Answer to [`Action::Resolve`], best first; empty: nothing found or all refused by the guard.
-    Resolved { token: Token, targets: Vec<ResolvedTarget> },
+    /// Answer to [`Action::Resolve`], best first; empty: nothing found. `Err`: the guard refuses one of its addresses.
+    Resolved { token: Token, targets: Result<Vec<ResolvedTarget>, RefusedAddress> },
     /// Answer to [`Action::LookupClient`].
     Client { token: Token, result: Result<Option<ClientEntry>, StoreError> },
     /// Answer to [`Action::LookupNumber`].
@@ -132,6 +132,10 @@ pub struct ResolvedTarget {
     /// Over TCP rather than UDP.
     pub tcp: bool,
 }
+
+/// An address that the guard refuses (RCML.md 3.2).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RefusedAddress(pub IpAddr);
 
 /// The store did not do it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -235,7 +235,7 @@ fn failed(what: &'static str, call: Option<CallSid>, error: &ringfork_state::Sto
 /// The answer to a request that is not begun.
 fn refusal(action: Action) -> Option<Input> {
     match action {
-        Action::Resolve { token, .. } => Some(Input::Resolved { token, targets: Vec::new() }),
+        Action::Resolve { token, .. } => Some(Input::Resolved { token, targets: Ok(Vec::new()) }),
         Action::LookupClient { token, .. } => Some(Input::Client { token, result: Err(StoreError::Unavailable) }),
         Action::LookupNumber { token, .. } => Some(Input::Number { token, result: Err(StoreError::Unavailable) }),
         Action::WriteBindings { token, .. } | Action::WriteCall { token, .. } => {

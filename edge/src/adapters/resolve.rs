@@ -5,7 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use hickory_resolver::TokioResolver;
 use hickory_resolver::proto::rr::RData;
 use rand::RngExt;
-use ringfork_call::action::ResolvedTarget;
+use ringfork_call::action::{RefusedAddress, ResolvedTarget};
 
 /// RFC 3261 §19.1.2.
 const DEFAULT_PORT: u16 = 5060;
@@ -37,19 +37,29 @@ impl Resolver {
         Resolver { dns: dns.ok(), allow_private }
     }
 
-    /// Best first; empty: nothing found, or all refused by the guard.
-    pub async fn resolve(&self, host: &str, port: Option<u16>, tcp: bool, guard: bool) -> Vec<ResolvedTarget> {
+    /// Best first; empty: nothing found. With `guard`, one refused address refuses the host: a name that leads to both
+    /// public and private addresses is not to be trusted (RCML.md part 2, Sip).
+    pub async fn resolve(
+        &self,
+        host: &str,
+        port: Option<u16>,
+        tcp: bool,
+        guard: bool,
+    ) -> Result<Vec<ResolvedTarget>, RefusedAddress> {
         let literal = host.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>();
         let mut addresses = match (literal, port) {
             (Ok(address), port) => vec![SocketAddr::new(address, port.unwrap_or(DEFAULT_PORT))],
             (Err(_), Some(port)) => self.addresses(host, port).await,
             (Err(_), None) => self.services(host, tcp).await,
         };
-        if guard && !self.allow_private {
-            addresses.retain(|address| ringfork_webhook::guard::is_public(address.ip()));
+        if guard
+            && !self.allow_private
+            && let Some(refused) = addresses.iter().find(|address| !ringfork_webhook::guard::is_public(address.ip()))
+        {
+            return Err(RefusedAddress(refused.ip()));
         }
         addresses.truncate(TARGETS);
-        addresses.into_iter().map(|address| ResolvedTarget { address, tcp }).collect()
+        Ok(addresses.into_iter().map(|address| ResolvedTarget { address, tcp }).collect())
     }
 
     /// RFC 3263 §4.2: SRV, and where there is none the addresses of the host itself.
@@ -137,11 +147,12 @@ mod tests {
     async fn literals_and_the_guard() {
         let resolver = Resolver { dns: None, allow_private: false };
         let found = resolver.resolve("192.168.0.1", None, false, false).await;
-        assert_eq!(found, [ResolvedTarget { address: "192.168.0.1:5060".parse().unwrap(), tcp: false }]);
-        assert!(resolver.resolve("192.168.0.1", None, false, true).await.is_empty());
+        assert_eq!(found, Ok(vec![ResolvedTarget { address: "192.168.0.1:5060".parse().unwrap(), tcp: false }]));
+        let refused = resolver.resolve("192.168.0.1", None, false, true).await;
+        assert_eq!(refused, Err(RefusedAddress("192.168.0.1".parse().unwrap())));
         let found = resolver.resolve("[2606:4700::1111]", Some(7), true, true).await;
-        assert_eq!(found, [ResolvedTarget { address: "[2606:4700::1111]:7".parse().unwrap(), tcp: true }]);
+        assert_eq!(found, Ok(vec![ResolvedTarget { address: "[2606:4700::1111]:7".parse().unwrap(), tcp: true }]));
         let open = Resolver { dns: None, allow_private: true };
-        assert_eq!(open.resolve("127.0.0.1", None, false, true).await.len(), 1);
+        assert_eq!(open.resolve("127.0.0.1", None, false, true).await.unwrap().len(), 1);
     }
 }

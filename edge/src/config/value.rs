@@ -148,6 +148,13 @@ pub fn base_url(text: &str) -> Result<String, String> {
 /// A trunk: a `sip:` URI.
 pub fn sip_uri(text: &str) -> Result<String, String> {
     let rest = text.get(..4).filter(|scheme| scheme.eq_ignore_ascii_case("sip:")).and_then(|_| text.get(4..));
+    let params = rest.unwrap_or_default().split(';').skip(1).map(str::to_ascii_lowercase);
+    if params
+        .filter_map(|param| param.strip_prefix("transport=").map(str::to_owned))
+        .any(|by| by != "udp" && by != "tcp")
+    {
+        return Err("only UDP and TCP are built: write no transport, or transport=udp or transport=tcp".into());
+    }
     match rest {
         Some(rest) if !rest.is_empty() && rest.bytes().all(|byte| byte.is_ascii_graphic()) => Ok(text.to_owned()),
         _ => Err("give a SIP URI, for example sip:carrier.example.org or sip:192.0.2.9:5060;transport=tcp".into()),
@@ -199,6 +206,9 @@ mod tests {
         assert_eq!(base_url("https://x.example/").unwrap(), "https://x.example");
         assert!(base_url("ftp://x").is_err() && base_url("/x").is_err());
         assert!(sip_uri("sip:carrier.example").is_ok());
+        assert!(sip_uri("sip:192.0.2.9:5060;lr;Transport=TCP").is_ok());
+        assert!(sip_uri("sip:carrier.example;transport=tls").is_err_and(|error| error.contains("UDP and TCP")));
+        assert!(sip_uri("sips:carrier.example").is_err());
         assert!(sip_uri("tel:1").is_err() && sip_uri("sip:").is_err() && sip_uri("sip:a b").is_err());
         assert!(account_sid(&format!("AC{}", "0a".repeat(16))).is_ok());
         assert!(account_sid("AC0A").is_err());

@@ -112,6 +112,10 @@ codes! {
     NounUrl = 13227, Warning, "give an absolute http or https URL, or one relative to the running document; until then its legs are never accepted";
     /// More devices than a Dial rings.
     DialTooManyLegs = 13228, Warning, "a Dial rings a hundred devices at most; the others were not rung";
+    /// An address of a SIP URI's host that the guard refuses.
+    SipAddressRefused = 13229, Warning, "use a public address; loopback, private, link-local and metadata addresses are refused, so its leg failed";
+    /// `sips:`, or a transport that is not built.
+    SipTransport = 13230, Warning, "only UDP and TCP are built: write sip: without transport, or with transport=udp or tcp; it is not rung";
     /// Gather `finishOnKey`.
     GatherFinishKey = 13310, Warning, "use one of 0-9, * and #, or nothing for none; # is used";
     /// Gather `method`.

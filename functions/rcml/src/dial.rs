@@ -210,8 +210,22 @@ fn sip(reader: &mut Reader<'_>, node: Node<'_, '_>, text: &str) -> Option<Endpoi
         reader.warn(Code::SipUri, &format!("SIP URI \"{}\"", quote(text)), node);
         return None;
     }
+    if !is_plain(text, host.unwrap_or_default()) {
+        reader.warn(Code::SipTransport, &format!("SIP URI \"{}\"", quote(text)), node);
+        return None;
+    }
     let credential = |name: &str| value(node, name).filter(|text| !text.is_empty()).map(str::to_owned);
     Some(Endpoint::Sip { uri: text.to_owned(), username: credential("username"), password: credential("password") })
+}
+
+/// A URI that asks for TLS must not go out in clear (RFC 3261 §26.2.2). `host`: what follows the user.
+fn is_plain(uri: &str, host: &str) -> bool {
+    let transport = |parameter: &str| {
+        let (name, value) = parameter.split_once('=')?;
+        name.eq_ignore_ascii_case("transport").then(|| value.to_ascii_lowercase())
+    };
+    let secure = uri.get(..5).is_some_and(|scheme| scheme.eq_ignore_ascii_case("sips:"));
+    !secure && host.split(';').filter_map(transport).all(|transport| matches!(transport.as_str(), "udp" | "tcp"))
 }
 
 /// `url`, `method`, `timeout` of a noun (RCML.md 1.1, 1.3).

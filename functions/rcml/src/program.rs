@@ -184,7 +184,7 @@ pub enum Endpoint {
     },
     /// A SIP URI under the address guard.
     Sip {
-        /// `sip:` or `sips:` URI as written, without the `?` headers.
+        /// `sip:` URI as written, without the `?` headers.
         uri: String,
         /// Digest user name.
         username: Option<String>,

@@ -130,12 +130,17 @@ fn sip_uris() {
     );
     assert_eq!(noun.headers, [("X-A".to_owned(), "b c".to_owned())]);
     assert!(!format!("{noun:?}").contains("\"p\""), "a password is never in Debug output");
-    for good in ["SIPS:bob@example.org", "sip:example.org", "sip:bob@[2001:db8::1]:5060"] {
+    for good in ["SIP:bob@example.org", "sip:example.org;Transport=UDP", "sip:bob@[2001:db8::1]:5060"] {
         assert_eq!(dial(&format!("<Dial><Sip>{good}</Sip></Dial>")).0.nouns.len(), 1, "{good}");
     }
     for bad in ["bob@example.org", "tel:+1555", "sip:", "sip:bob@", "sip:a b@c", "sip:a@b&gt;", "sip:a&#10;@b"] {
         assert_eq!(dial(&format!("<Dial><Sip>{bad}</Sip></Dial>")).1, [13226, 13215], "{bad}");
     }
+    // RFC 3261 §26.2.2: what asks for TLS never goes in clear.
+    for other in ["SIPS:bob@example.org", "sip:bob@example.org:5061;lr;Transport=TLS", "sip:example.org;transport=ws"] {
+        assert_eq!(dial(&format!("<Dial><Sip>{other}</Sip></Dial>")).1, [13230, 13215], "{other}");
+    }
+    assert_eq!(dial("<Dial><Sip>sip:a;transport=tls@example.org</Sip></Dial>").0.nouns.len(), 1, "of the user");
     // Credentials belong to Sip only.
     assert_eq!(common::noun("<Client username='u'>a</Client>").1, [12200]);
 }

@@ -665,7 +665,7 @@ impl<'a> World<'a> {
                     Err(_) => (0..self.plan.trunk.len()).map(trunk_address).collect(),
                 };
                 let targets = targets.into_iter().map(|address| ResolvedTarget { address, tcp: false }).collect();
-                self.answer(1, Input::Resolved { token, targets });
+                self.answer(1, Input::Resolved { token, targets: Ok(targets) });
             }
             Action::LookupClient { token, login } => {
                 let known = login.strip_prefix('c').and_then(|number| number.parse::<usize>().ok());

@@ -168,9 +168,11 @@ impl<P: Ports> Agent<P> {
                     self.pump(call);
                 }
                 Some(Pending::MediaHost { call, party, name }) => {
-                    self.with_call(call, |call, core| call.media_host_found(core, party, name, &targets));
+                    self.with_call(call, |call, core| {
+                        call.media_host_found(core, party, name, &targets.unwrap_or_default())
+                    });
                 }
-                Some(Pending::Route(deferred)) => self.core.route_resolved(*deferred, &targets),
+                Some(Pending::Route(deferred)) => self.core.route_resolved(*deferred, &targets.unwrap_or_default()),
                 _ => {}
             },
             Input::Client { token, result } => {

@@ -12,6 +12,7 @@
 //! ours is a case of `Verb` in `voice.rs`, which serves both parties: [`Call::speak`] answers the caller first with
 //! `AnswerAlone`, has it attended, and then starts the verb.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -205,6 +206,9 @@ impl Call {
             CallInput::LegAnswered { leg } => self.leg_answered(now, leg),
             CallInput::LegUnusable { leg } | CallInput::LegUndeliverable { leg } => {
                 self.leg_gone(now, leg, CallStatus::Failed);
+            }
+            CallInput::LegForbidden { leg, address } => {
+                self.leg_forbidden(now, leg, address);
             }
             CallInput::LegHungUp { leg } => self.leg_gone(now, leg, CallStatus::Failed),
             CallInput::LegRefused { leg, code } => self.leg_gone(now, leg, leg::refused(code)),
@@ -477,6 +481,16 @@ impl Call {
             }
             other => self.doing = other,
         }
+    }
+
+    /// RCML.md part 2, Sip: the leg fails, and a warning on it says why.
+    fn leg_forbidden(&mut self, now: Now, leg: LegId, address: IpAddr) {
+        if let Doing::Dialing(race) = &mut self.doing
+            && let Some(sid) = race.sid_of(leg)
+        {
+            self.desk.out.notify(sid, now, notices::address_refused(address));
+        }
+        self.leg_gone(now, leg, CallStatus::Failed);
     }
 
     /// The caller hears that somebody is rung (RCML.md part 2): 180, or a tone where it was answered before; `dialMusic`

@@ -278,6 +278,11 @@ impl Race {
         self.live.iter_mut().find(|live| live.id() == leg)
     }
 
+    /// A leg that is not over.
+    pub(super) fn sid_of(&self, leg: LegId) -> Option<CallSid> {
+        self.live.iter().find(|live| live.id() == leg).map(Live::sid)
+    }
+
     fn take(&mut self, leg: LegId) -> Option<Live> {
         let index = self.live.iter().position(|live| live.id() == leg)?;
         Some(self.live.remove(index))

@@ -111,6 +111,10 @@ impl Live {
         self.id
     }
 
+    pub(super) fn sid(&self) -> CallSid {
+        self.log.sid()
+    }
+
     /// It has answered and its document runs.
     pub(super) fn is_screening(&self) -> bool {
         matches!(self.stage, Stage::Screening(_))

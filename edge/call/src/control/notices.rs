@@ -1,6 +1,8 @@
 //! The warnings and errors that a running call adds to those of its documents (REST Notifications). Their numbers and
 //! texts stand in the language's one table of codes.
 
+use std::net::IpAddr;
+
 use ringfork_rcml::evaluation::Notice;
 use ringfork_rcml::{Code, quote};
 
@@ -24,6 +26,11 @@ pub(super) fn chain_too_long(url: &str) -> Notice {
 /// A Dial reached more devices than it rings (RCML.md 1.2).
 pub(super) fn too_many_legs() -> Notice {
     Code::DialTooManyLegs.notice("<Dial>", None, None)
+}
+
+/// A `<Sip>` leads to an address that the guard refuses (RCML.md part 2, Sip).
+pub(super) fn address_refused(address: IpAddr) -> Notice {
+    Code::SipAddressRefused.notice(&format!("<Sip> leads to {address}"), None, None)
 }
 
 /// A Dial in a screening document that evaluate let through (RCML.md 1.3).

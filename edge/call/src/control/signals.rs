@@ -7,6 +7,7 @@
 //! Control promises: one `Invite` per leg; after `Cancel` or `Bye` of a leg, or a terminal input about it, no further
 //! command for it; after `Refuse` or `HangUp` none for the caller.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use ringfork_rcml::evaluation;
@@ -78,6 +79,8 @@ pub enum CallInput {
     LegRefused { leg: LegId, code: u16 },
     /// The INVITE could not be delivered: a dead flow, no trunk, no address.
     LegUndeliverable { leg: LegId },
+    /// The INVITE may not go there: the guard refuses this address of its host.
+    LegForbidden { leg: LegId, address: IpAddr },
     /// BYE from an answered leg, or the leg was lost.
     LegHungUp { leg: LegId },
     /// An attended party that is in no bridge pressed a key: by RFC 4733 or SIP INFO, once per press.

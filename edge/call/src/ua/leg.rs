@@ -17,7 +17,7 @@ use super::invite::{self, Abandoned, AnsweredInvite};
 use super::session::{SDP, Session};
 use super::session_timer::{INTERVAL, MIN_SE};
 use super::{ALLOW, Call, SUPPORTED};
-use crate::action::{Action, LogLevel, Ports, ResolvedTarget};
+use crate::action::{Action, LogLevel, Ports, RefusedAddress, ResolvedTarget};
 use crate::agent::core::{Core, Media, Owner, Party, Pending, Timer};
 use crate::agent::hop::{Deferred, Route, Waiter, Way, host_text};
 use crate::agent::timers::TimerId;
@@ -260,11 +260,25 @@ impl Call {
         core.actions.push_back(Action::Resolve { token, host, port, tcp, guard: route == Route::Guarded });
     }
 
-    /// The addresses are there.
-    pub fn leg_located<P: Ports>(&mut self, core: &mut Core<P>, leg: LegId, targets: Vec<ResolvedTarget>) {
+    /// The addresses are there, or one of them may not be called.
+    pub fn leg_located<P: Ports>(
+        &mut self,
+        core: &mut Core<P>,
+        leg: LegId,
+        targets: Result<Vec<ResolvedTarget>, RefusedAddress>,
+    ) {
         let Some(Leg { state: LegState::Locating(outbound), .. }) = self.leg_mut(leg) else { return };
-        outbound.targets = targets.into();
-        self.next_target(core, leg);
+        match targets {
+            Ok(targets) => {
+                outbound.targets = targets.into();
+                self.next_target(core, leg);
+            }
+            Err(RefusedAddress(address)) => {
+                if self.end_leg(core, leg) {
+                    self.tell(CallInput::LegForbidden { leg, address });
+                }
+            }
+        }
     }
 
     /// Tries the next target; without one the leg is undeliverable.

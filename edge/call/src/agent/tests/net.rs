@@ -1,7 +1,7 @@
 //! A network in memory: the agent, the answers of its shell, and phones that are scripted message by message.
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -16,11 +16,11 @@ use ringfork_sip::message::{Message, Method};
 
 use crate::action::{
     Action, Application, BindingRecord, BindingWrite, ClientEntry, Input, MediaAction, Now, NumberEntry, Ports,
-    ResolvedTarget, StoreError, Token,
+    RefusedAddress, ResolvedTarget, StoreError, Token,
 };
 use crate::agent::core::Owner;
 use crate::agent::{Agent, AgentConfig, Listener, Transport};
-use crate::control::{Event, Write};
+use crate::control::{Event, Notice, Write};
 
 pub const EDGE: &str = "192.0.2.1:5060";
 pub const DOMAIN: &str = "ringfork.local";
@@ -58,6 +58,9 @@ pub struct Net {
     pub clients: HashMap<String, ClientEntry>,
     pub numbers: HashMap<String, NumberEntry>,
     pub hosts: HashMap<String, Vec<ResolvedTarget>>,
+    /// Hosts that the guard refuses, where it is asked.
+    pub refused: HashMap<String, IpAddr>,
+    pub notices: Vec<Notice>,
     /// What every document holds,
     pub program: Program,
     /// but for these, by URL.
@@ -106,6 +109,8 @@ impl Net {
             clients: HashMap::new(),
             numbers: HashMap::new(),
             hosts: HashMap::new(),
+            refused: HashMap::new(),
+            notices: Vec::new(),
             program: Program::default(),
             programs: HashMap::new(),
             asked: Vec::new(),
@@ -207,10 +212,15 @@ impl Net {
                 let flow = Flow::Tcp { connection, local: EDGE.parse().unwrap(), remote };
                 answers.push_back(Input::Connected { connection, flow });
             }
-            Action::Resolve { token, host, .. } => {
-                answers
-                    .push_back(Input::Resolved { token, targets: self.hosts.get(&host).cloned().unwrap_or_default() });
+            Action::Resolve { token, host, guard, .. } => {
+                let refused = self.refused.get(&host).filter(|_| guard);
+                let targets = match refused {
+                    Some(address) => Err(RefusedAddress(*address)),
+                    None => Ok(self.hosts.get(&host).cloned().unwrap_or_default()),
+                };
+                answers.push_back(Input::Resolved { token, targets });
             }
+            Action::Notify { notice } => self.notices.push(notice),
             Action::LookupClient { token, login } => {
                 self.lookups += 1;
                 answers.push_back(Input::Client { token, result: Ok(self.clients.get(&login).cloned()) });
@@ -249,7 +259,7 @@ impl Net {
                 self.logs.push(call.map_or(message.clone(), |sid| format!("{sid}: {message}")));
             }
             Action::Count { metric, label, by } => *self.counts.entry((metric, label)).or_default() += by,
-            Action::Close { .. } | Action::Notify { .. } | Action::Finished { .. } => {}
+            Action::Close { .. } | Action::Finished { .. } => {}
         }
     }
 

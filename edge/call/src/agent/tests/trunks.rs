@@ -1,5 +1,6 @@
 //! Trunks and `<Sip>`: addresses, further targets, credentials, session intervals (RCML.md part 2, 1.2).
 
+use std::net::IpAddr;
 use std::time::Duration;
 
 use ringfork_rcml::program::Endpoint;
@@ -310,6 +311,23 @@ fn the_route_set_is_followed() {
     assert_eq!(ack.request_uri(), Some("sip:trunk@203.0.113.90:5070"));
     assert_eq!(ack.addresses(HeaderName::Route).next().unwrap().uri_text, "sip:203.0.113.95:5080;lr");
     finish(net, &caller);
+}
+
+/// RCML.md part 2, Sip: each address passes the guard, else the leg fails, and a warning on it says why.
+#[test]
+fn a_sip_uri_that_the_guard_refuses() {
+    let (mut net, caller, _) = setup(&[]);
+    let refused: IpAddr = "169.254.169.254".parse().unwrap();
+    net.refused.insert("metadata.example".into(), refused);
+    net.dial(&[Endpoint::Sip { uri: "sip:carol@metadata.example".into(), username: None, password: None }]);
+    call(&mut net, &caller);
+    let event = net.events.iter().find(|event| event.kind == EventKind::Completed).unwrap();
+    assert!(event.parameters.contains(&("CallStatus".to_owned(), "failed".to_owned())), "{:?}", event.parameters);
+    let [notice] = net.notices.as_slice() else { panic!("{:?}", net.notices) };
+    assert_eq!((notice.notice.code, notice.call), (13229, event.leg));
+    assert!(notice.notice.message.contains("169.254.169.254"), "{}", notice.notice.message);
+    net.take_code(&caller, 480);
+    net.assert_clean();
 }
 
 /// RCML.md part 2, Sip: over TCP where its URI says so; the INVITE waits for the stream.

@@ -355,18 +355,23 @@ impl World {
     fn leg_does_something(&mut self) {
         let Some(leg) = self.any_leg() else { return self.answer_something() };
         let code = [404, 408, 480, 486, 487, 500, 503, 600, 603][self.pick(9)];
-        let input = match self.pick(20) {
+        let address = std::net::Ipv4Addr::LOCALHOST.into();
+        let input = match self.pick(21) {
             0..7 => CallInput::LegProvisional { leg, code: [180, 181, 183, 199][self.pick(4)] },
             7..12 => CallInput::LegAnswered { leg },
             12..16 => CallInput::LegRefused { leg, code },
             16 => CallInput::LegUndeliverable { leg },
             17 => CallInput::LegUnusable { leg },
+            18 => CallInput::LegForbidden { leg, address },
             _ => CallInput::LegHungUp { leg },
         };
         // Signalling reports refusals only of legs without a 200, and a hang-up only of those with one.
         let answered = self.legs[usize::from(leg.0)].answered;
         match input {
-            CallInput::LegRefused { .. } | CallInput::LegUndeliverable { .. } | CallInput::LegUnusable { .. }
+            CallInput::LegRefused { .. }
+            | CallInput::LegUndeliverable { .. }
+            | CallInput::LegForbidden { .. }
+            | CallInput::LegUnusable { .. }
                 if answered => {}
             CallInput::LegHungUp { .. } if !answered => {}
             input => self.input(input),
@@ -506,7 +511,9 @@ impl World {
                     _ => "failed",
                 });
             }),
-            CallInput::LegUnusable { leg } | CallInput::LegUndeliverable { leg } => {
+            CallInput::LegUnusable { leg }
+            | CallInput::LegUndeliverable { leg }
+            | CallInput::LegForbidden { leg, .. } => {
                 self.live(leg, |leg| leg.over = Some("failed"));
             }
             CallInput::LegHungUp { leg } => {
