@@ -15,6 +15,26 @@ fn each_hears_the_other() {
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "runs inside the namespace that each_hears_the_other makes"]
 async fn each_hears_the_other_inside() {
+    talk(["", ""]).await;
+}
+
+/// Issue 4: one phone has the µ-law only, the other the A-law only: each is spoken to by its own.
+#[test]
+fn two_laws() {
+    in_namespace("two_laws_inside");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "runs inside the namespace that two_laws makes"]
+async fn two_laws_inside() {
+    let [alice, bob] = talk([";audio_codecs=PCMA/8000/1", ";audio_codecs=PCMU/8000/1"]).await;
+    assert!(alice.contains("audio encoder: PCMA") && !alice.contains("audio encoder: PCMU"), "{alice}");
+    assert!(bob.contains("audio encoder: PCMU") && !bob.contains("audio encoder: PCMA"), "{bob}");
+}
+
+/// Bob calls, Alice answers, and each hears the other's tone. `accounts`: what her account says besides, and his. The
+/// phones' logs, hers and his.
+async fn talk(accounts: [&str; 2]) -> [String; 2] {
     let folder = tempfile::tempdir().unwrap();
     let edge = Edge::start_over(&folder.path().join("data"), &format!("{ADDRESS}:5060"), &[]).await;
     let web = Web::start().await;
@@ -22,13 +42,13 @@ async fn each_hears_the_other_inside() {
     edge.create_number("1000", &web.url("/voice")).await;
     let (alice, bob) = (edge.create_client("alice").await, edge.create_client("bob").await);
 
-    let mut alice = Softphone::start(&Softphone::account(&edge, "alice", &alice), 6710, 440, &[]);
+    let line = |login: &str, password: &str, more: &str| Softphone::account(&edge, login, password) + more;
+    let mut alice = Softphone::start(&line("alice", &alice, accounts[0]), 6710, 440, &[]);
     ringfork_tests::eventually("alice's registration", async || {
         (edge.metric("ringfork_bindings").await == 1.0).then_some(())
     })
     .await;
-    let mut bob =
-        Softphone::start(&Softphone::account(&edge, "bob", &bob), 6730, 880, &["/dial sip:1000@ringfork.local"]);
+    let mut bob = Softphone::start(&line("bob", &bob, accounts[1]), 6730, 880, &["/dial sip:1000@ringfork.local"]);
 
     // Five seconds of talk on the phones' own clocks: that is what is recorded.
     ringfork_tests::eventually("the call", async || (edge.metric("ringfork_calls").await == 1.0).then_some(())).await;
@@ -48,4 +68,5 @@ async fn each_hears_the_other_inside() {
     assert!(bob_hears.0 > 0.8 && bob_hears.1 < 0.05, "bob heard (440, 880 Hz) {bob_hears:?}\n{}", bob.log());
     assert_eq!(legs.values().next().unwrap().last().unwrap().parameter("CallStatus"), "completed");
     edge.settled().await;
+    [alice.log(), bob.log()]
 }
