@@ -557,10 +557,14 @@ impl<'a> World<'a> {
                 let silent: Vec<MediaId> = self
                     .peers
                     .iter()
-                    .filter(|(media, peer)| **peer == ip && self.watch.is_bridged(**media))
+                    .filter(|(_, peer)| **peer == ip)
                     .map(|(media, _)| *media)
+                    .filter(|media| self.watch.is_bridged(*media) || self.watch.is_attended(*media))
                     .collect();
                 for media in silent {
+                    if !self.watch.is_bridged(media) {
+                        self.watch.reached.insert("a party alone with us is silent");
+                    }
                     self.input(Input::MediaSilent { media })?;
                 }
             }

@@ -185,6 +185,11 @@ impl Watch {
         self.partner.contains_key(&media)
     }
 
+    /// A media session that we play to or listen to.
+    pub fn is_attended(&self, media: MediaId) -> bool {
+        self.attended.contains_key(&media)
+    }
+
     /// This sound still plays to this session.
     pub fn plays(&self, media: MediaId, play: PlayId) -> bool {
         self.attended.get(&media).copied().flatten() == Some(play)
