@@ -167,7 +167,7 @@ impl Caller {
     fn invite_response(&mut self, doing: &mut Doing, response: &Text, status: u16) {
         self.repeats.stop("invite");
         if status < 200 {
-            if self.stage == Stage::Calling {
+            if matches!(self.stage, Stage::Calling | Stage::Refused(0)) {
                 self.stage = Stage::Proceeding;
             }
             if self.cancel_wanted {
@@ -263,7 +263,12 @@ impl Caller {
             return doing;
         }
         match timer {
-            Timer::Again(key, count) => self.repeats.again(&mut doing, key, count),
+            Timer::Again(key, count) => {
+                self.repeats.again(&mut doing, key, count);
+                if self.stage == Stage::Calling && !self.repeats.under_way("invite") {
+                    self.stage = Stage::Refused(0);
+                }
+            }
             Timer::Leave(what) if what == "invite" => match self.stage {
                 Stage::Calling => self.cancel_wanted = true,
                 Stage::Proceeding => self.cancel(&mut doing),

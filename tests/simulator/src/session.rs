@@ -58,6 +58,11 @@ impl Repeats {
         self.0.remove(key).is_some()
     }
 
+    /// Whether repetitions are still to come.
+    pub fn under_way(&self, key: &str) -> bool {
+        self.0.contains_key(key)
+    }
+
     /// The time of a repetition has come.
     pub fn again(&mut self, doing: &mut Doing, key: String, count: usize) {
         let Some((message, times)) = self.0.get(&key) else { return };
