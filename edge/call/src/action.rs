@@ -109,8 +109,8 @@ pub enum Input {
     ApplicationChanged,
     /// Neither RTP nor RTCP from this party for [`AgentConfig::media_timeout`](crate::agent::AgentConfig::media_timeout), as the media shell saw it.
     MediaSilent { media: MediaId },
-    /// An attended, unbridged party pressed a key (RFC 4733; those by SIP INFO are the core's own): `0`-`9`, `*`, `#`,
-    /// `A`-`D`, once per press.
+    /// A party that is attended or bridged pressed a key (RFC 4733; those by SIP INFO are the core's own): `0`-`9`, `*`,
+    /// `#`, `A`-`D`, once per press. In a bridge its packets are relayed as [`PayloadMap`] says.
     Digit { media: MediaId, key: char },
     /// Answer to [`MediaAction::Play`]: heard to its end, or why not.
     Played { media: MediaId, play: PlayId, result: Result<(), PlayError> },

@@ -5,10 +5,12 @@
 //! untouched as long as both sides use the same numbers, which is nearly always so, because each leg's offer repeats
 //! the caller's numbers. They differ where a party answers with numbers of its own, or where a re-INVITE numbers a
 //! codec otherwise than the other dialog did before.
-
 //!
 //! Where one party sends G.711 by a law that the other does not take, its sound becomes that of the other law. No other
 //! codec is ever turned into another.
+//!
+//! Telephone events and comfort noise do not go to a party that did not agree to them (RFC 3264 §6.1): its number for them
+//! may mean anything to it, or noise.
 
 use crate::g711::Law;
 use crate::rtp;
@@ -18,7 +20,8 @@ use crate::sdp::{AgreedCodec, Session};
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Entry {
     from: u8,
-    to: u8,
+    /// `None`: it goes no further.
+    to: Option<u8>,
     /// The law that the sound is in, where it must become the other.
     law: Option<Law>,
 }
@@ -38,11 +41,13 @@ impl PayloadMap {
                 let law = sending.codec.law()?;
                 to.codecs().find(|c| c.codec.law().is_some()).map(|c| (c.send, Some(law)))
             })
+            .map(|(number, law)| (Some(number), law))
+            .or_else(|| (to.is_agreed() && !sending.codec.is_speech()).then_some((None, None)))
         };
-        let mut add = |from: u8, (to, law): (u8, Option<Law>)| {
+        let mut add = |from: u8, (to, law): (Option<u8>, Option<Law>)| {
             if !known.contains(&from) {
                 known.push(from);
-                if from != to || law.is_some() {
+                if Some(from) != to || law.is_some() {
                     entries.push(Entry { from, to, law });
                 }
             }
@@ -61,21 +66,24 @@ impl PayloadMap {
         PayloadMap(entries)
     }
 
-    /// The number to send for a received one (0-127).
-    pub fn apply(&self, payload: u8) -> u8 {
-        self.0.iter().find(|entry| entry.from == payload).map_or(payload, |entry| entry.to)
+    /// The number to send for a received one (0-127); `None`: it is not sent.
+    pub fn apply(&self, payload: u8) -> Option<u8> {
+        self.0.iter().find(|entry| entry.from == payload).map_or(Some(payload), |entry| entry.to)
     }
 
-    /// Makes an RTP datagram one that the other party understands.
-    pub fn rewrite(&self, datagram: &mut [u8]) {
-        let Some(payload) = datagram.get(1).map(|octet| octet & 0x7f) else { return };
-        let Some(entry) = self.0.iter().find(|entry| entry.from == payload) else { return };
-        rtp::set_payload(datagram, entry.to);
+    /// Makes an RTP datagram one that the other party understands. False: it is not to be sent to it.
+    #[must_use]
+    pub fn rewrite(&self, datagram: &mut [u8]) -> bool {
+        let Some(payload) = datagram.get(1).map(|octet| octet & 0x7f) else { return true };
+        let Some(entry) = self.0.iter().find(|entry| entry.from == payload) else { return true };
+        let Some(to) = entry.to else { return false };
+        rtp::set_payload(datagram, to);
         if let Some(law) = entry.law {
             for code in rtp::data_mut(datagram) {
                 *code = law.transcode(*code);
             }
         }
+        true
     }
 
     /// Whether nothing is rewritten.
@@ -89,14 +97,18 @@ mod tests {
     use std::net::Ipv4Addr;
 
     use super::*;
-    use crate::sdp::{Description, Direction};
+    use crate::sdp::{Description, Direction, Terms};
+
+    fn offer(formats: &str) -> String {
+        format!(
+            "v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\ns=-\r\nc=IN IP4 127.0.0.1\r\nt=0 0\r\nm=audio 4000 RTP/AVP {formats}\r\na=rtpmap:101 telephone-event/8000\r\n"
+        )
+    }
 
     fn party(formats: &str) -> Session {
         let mut session = Session::new(1, Ipv4Addr::LOCALHOST.into(), 20_000);
-        let offer = format!(
-            "v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\ns=-\r\nc=IN IP4 127.0.0.1\r\nt=0 0\r\nm=audio 4000 RTP/AVP {formats}\r\na=rtpmap:101 telephone-event/8000\r\n"
-        );
-        session.answer_ourselves(&Description::parse(offer.as_bytes()).unwrap(), Direction::SendRecv).unwrap();
+        let offer = Description::parse(offer(formats).as_bytes()).unwrap();
+        session.answer_ourselves(&offer, Direction::SendRecv).unwrap();
         session
     }
 
@@ -109,17 +121,33 @@ mod tests {
         let codes: Vec<u8> = (0..=255).collect();
         let mut packet = rtp::Header { marker: true, payload: 0, ..rtp::Header::default() }.to_bytes().to_vec();
         packet.extend(&codes);
-        map.rewrite(&mut packet);
+        assert!(map.rewrite(&mut packet));
         assert_eq!(packet[1], 0x88);
         assert!(packet[12..].iter().zip(&codes).all(|(to, from)| *to == Law::Mu.transcode(*from)));
         let mut event = vec![0x80, 101, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 1, 2, 3, 4];
         let before = event.clone();
-        map.rewrite(&mut event);
+        assert!(map.rewrite(&mut event));
         assert_eq!(event, before);
         // Of a party with both laws the one that the other lacks becomes the one that it has.
         let map = PayloadMap::between(&both, &mu);
-        assert_eq!((map.apply(8), map.apply(0), map.apply(101)), (0, 0, 101));
-        map.rewrite(&mut [0x80]);
-        map.rewrite(&mut []);
+        assert_eq!([8, 0, 101].map(|number| map.apply(number)), [Some(0), Some(0), Some(101)]);
+        assert!(map.rewrite(&mut [0x80]) && map.rewrite(&mut []));
+    }
+
+    /// RFC 3264 §6.1: telephone events and comfort noise go only to a party that agreed to them; nobody knows yet what one
+    /// agrees to whose answer is still to come.
+    #[test]
+    fn what_a_party_did_not_agree_to_is_dropped() {
+        let mut all = Session::new(1, Ipv4Addr::LOCALHOST.into(), 20_000);
+        let offer = Description::parse(offer("0 13 101").as_bytes()).unwrap();
+        all.make_answer(&offer, &Terms::of(&offer)).unwrap();
+        let plain = party("0");
+        let map = PayloadMap::between(&all, &plain);
+        assert_eq!([0, 13, 101].map(|number| map.apply(number)), [Some(0), None, None]);
+        let mut event = vec![0x80, 101, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 1, 2, 3, 4];
+        assert!(!map.rewrite(&mut event));
+        assert!(PayloadMap::between(&plain, &all).is_identity());
+        let open = Session::new(1, Ipv4Addr::LOCALHOST.into(), 20_000);
+        assert!(PayloadMap::between(&all, &open).is_identity());
     }
 }

@@ -76,7 +76,7 @@ pub struct MediaCounters {
     pub sent: Counter,
     /// Those of them that left more than 10 ms after they were due.
     pub late: Counter,
-    /// Keys that parties pressed (RFC 4733).
+    /// Keys that parties pressed, in bridges too (RFC 4733).
     pub keys: Counter,
     /// Samples of recordings dropped because the disk was too slow.
     pub recording_dropped: Counter,
@@ -151,8 +151,10 @@ struct Session {
     slot: Option<usize>,
     /// The header of the last packet relayed to it, while there is no stream of our own.
     last: Option<[u8; rtp::HEADER]>,
-    /// Its keys, once it is attended.
-    keys: Option<dtmf::Receiver>,
+    /// Its keys.
+    keys: dtmf::Receiver,
+    /// It hears us, or its keys are told; it may be in a bridge since.
+    attended: bool,
     /// A recording of it has begun; it may be over.
     recorded: bool,
     /// Since the last sign of life, since it was bridged, or since its hold ended.
@@ -308,9 +310,9 @@ impl Relay {
             }
             Command::Attend { media } => {
                 if let Some(session) = self.by_id(media)
-                    && session.keys.is_none()
+                    && !session.attended
                 {
-                    session.keys = Some(dtmf::Receiver::default());
+                    session.attended = true;
                     session.silence.heard(now);
                 }
                 self.out(media, now, |out| out.attended = true);
@@ -384,7 +386,8 @@ impl Relay {
             out: None,
             slot: None,
             last: None,
-            keys: None,
+            keys: dtmf::Receiver::default(),
+            attended: false,
             recorded: false,
             silence: Silence::new(self.settings.silence, now),
         };
@@ -457,10 +460,7 @@ impl Relay {
                 continue;
             }
             let Some(packet) = buffer.get_mut(..length) else { continue };
-            if !rtcp
-                && (session.keys.is_some() || session.recorded)
-                && let Some(heard) = Packet::parse(packet)
-            {
+            if !rtcp && let Some(heard) = Packet::parse(packet) {
                 if session.recorded {
                     self.recordings.packet(session.media, &session.formats, &heard, now);
                 }
@@ -470,8 +470,8 @@ impl Relay {
                 }
             }
             let Some((other, map)) = &session.bridge else { continue };
-            if !rtcp {
-                map.rewrite(packet);
+            if !rtcp && !map.rewrite(packet) {
+                continue;
             }
             let (other, ours) = (*other, session.out.is_some());
             let Some(other) = self.slots.get_mut(other).and_then(Option::as_mut) else { continue };
@@ -559,16 +559,16 @@ impl Session {
     /// Whether somebody should be there: in a bridge, or attended by us. A phone whose power failed in a prompt without
     /// end is found as one in a bridge is.
     fn is_listening(&self) -> bool {
-        self.bridge.is_some() || self.keys.is_some()
+        self.bridge.is_some() || self.attended
     }
 
-    /// What a packet of an attended party tells of a key. A bridged party's keys are the other party's.
+    /// What a packet tells of a key. In a bridge too: the core passes on what the other party does not take in this form.
     fn key(&mut self, packet: &Packet<'_>) -> Option<Input> {
         if self.formats.of(packet.header.payload) != Some(Format::Keys) {
             return None;
         }
-        let key = self.keys.as_mut()?.packet(&packet.header, packet.data)?;
-        self.bridge.is_none().then_some(Input::Digit { media: self.media, key })
+        let key = self.keys.packet(&packet.header, packet.data)?;
+        Some(Input::Digit { media: self.media, key })
     }
 
     fn transmit(&self, rtcp: bool, packet: &[u8]) -> bool {

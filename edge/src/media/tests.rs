@@ -10,6 +10,7 @@ use ringfork_media::formats::Format;
 use ringfork_media::g711::Law;
 use ringfork_media::payload::PayloadMap;
 use ringfork_media::rtp::{Header, Packet};
+use ringfork_media::sdp::{Description, Session, Terms};
 use ringfork_media::tone::Ringing;
 
 /// Longer than anything here takes on any machine.
@@ -301,19 +302,22 @@ fn a_bridge_goes_on_in_the_stream_of_the_prompt() {
     assert!(after.marker && data == [0xff; 160]);
 }
 
+/// What is agreed with a party that offers these formats and nothing else.
+fn agreed(formats: &str) -> Session {
+    let mut session = Session::new(1, "127.0.0.1".parse().unwrap(), 20_000);
+    let offer = format!(
+        "v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\ns=-\r\nc=IN IP4 127.0.0.1\r\nt=0 0\r\nm=audio 4000 RTP/AVP {formats}\r\n\
+         a=rtpmap:101 telephone-event/8000\r\n"
+    );
+    let offer = Description::parse(offer.as_bytes()).unwrap();
+    session.make_answer(&offer, &Terms::of(&offer)).unwrap();
+    session
+}
+
 /// Issue 4: parties whose G.711 law differs hear each other.
 #[test]
 fn laws_are_transcoded_in_a_bridge() {
-    use ringfork_media::sdp::{Description, Direction, Session};
-    let side = |format: &str| {
-        let mut session = Session::new(1, "127.0.0.1".parse().unwrap(), 20_000);
-        let offer = format!(
-            "v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\ns=-\r\nc=IN IP4 127.0.0.1\r\nt=0 0\r\nm=audio 4000 RTP/AVP {format}\r\n"
-        );
-        session.answer_ourselves(&Description::parse(offer.as_bytes()).unwrap(), Direction::SendRecv).unwrap();
-        session
-    };
-    let (mu, alaw) = (side("0"), side("8"));
+    let (mu, alaw) = (agreed("0"), agreed("8"));
     let mut bench = bench(17, Duration::from_secs(300));
     let (a, b) = (bench.party(1), bench.party(2));
     bench.media.handle(MediaAction::Bridge {
@@ -362,6 +366,45 @@ fn keys_are_reported_once() {
         }
     }
     assert_eq!(typed, "11223344556677889900");
+}
+
+/// RFC 3264 §6.1: telephone events are not relayed to a party that did not agree to them; the core is told of the key.
+#[test]
+fn keys_for_a_party_without_telephone_events() {
+    let (events, plain) = (agreed("0 101"), agreed("0"));
+    let mut bench = bench(22, Duration::from_secs(300));
+    let (a, b) = (bench.party(1), bench.party(2));
+    bench.media.handle(MediaAction::Bridge {
+        a: a.media,
+        b: b.media,
+        a_to_b: PayloadMap::between(&events, &plain),
+        b_to_a: PayloadMap::between(&plain, &events),
+    });
+    b.socket.set_read_timeout(Some(Duration::from_millis(50))).unwrap();
+    let mut buffer = [0; 2048];
+    let bridged = (0..200).any(|_| {
+        bench.send(&a, a.port, &voice(1, 1, &[0xff; 160]));
+        b.socket.recv_from(&mut buffer).is_ok()
+    });
+    assert!(bridged);
+    for sequence in 2..5 {
+        let header = Header { marker: sequence == 2, payload: 101, sequence, timestamp: 640, ssrc: 99 };
+        let mut packet = header.to_bytes().to_vec();
+        packet.extend(Event { code: 5, end: true, volume: 10, duration: 320 }.to_bytes());
+        bench.send(&a, a.port, &packet);
+    }
+    bench.send(&a, a.port, &voice(5, 5, &[0xff; 160]));
+    b.socket.set_read_timeout(Some(BOUND)).unwrap();
+    // Those sent before the bridge was seen may still come.
+    let next = std::iter::repeat_with(|| receive(&b))
+        .map(|packet| Packet::parse(&packet).unwrap().header)
+        .find(|header| header.sequence != 1)
+        .unwrap();
+    assert_eq!((next.payload, next.sequence), (0, 5));
+    match bench.input() {
+        Input::Digit { media: MediaId(1), key } => assert_eq!(key, '5'),
+        other => panic!("{other:?}"),
+    }
 }
 
 /// RFC 4733: a key that came by INFO goes to a bridged party in the stream that it hears, and sound goes on after it.

@@ -136,8 +136,8 @@ pub struct Core<P> {
     /// INVITEs without a final response, by transaction: whom their CANCEL concerns.
     pub invites: HashMap<ServerKey, super::inbound::Invited>,
     pub pending: HashMap<Token, Pending>,
-    /// Parties that hear us or whose keys are told, by their media session.
-    pub attended: HashMap<MediaId, (Key, Party)>,
+    /// Parties that were attended or bridged, by their media session: those that the media shell tells of.
+    pub heard: HashMap<MediaId, (Key, Party)>,
     /// Recordings that are not over, and the calls that wait for their ends.
     pub recordings: HashMap<RecordingSid, Key>,
     /// Dialogs by our tag.
@@ -182,7 +182,7 @@ impl<P: Ports> Core<P> {
             owners: HashMap::new(),
             invites: HashMap::new(),
             pending: HashMap::new(),
-            attended: HashMap::new(),
+            heard: HashMap::new(),
             recordings: HashMap::new(),
             dialogs: HashMap::new(),
             streams: super::hop::Streams::default(),
@@ -381,7 +381,7 @@ impl<P: Ports> Core<P> {
     /// Gives a port pair back.
     pub fn close_media(&mut self, media: &mut Option<Media>) {
         if let Some(Media { id, port }) = media.take() {
-            self.attended.remove(&id);
+            self.heard.remove(&id);
             self.leased -= 1;
             self.actions.push_back(Action::Media(MediaAction::Close { media: id, port }));
             self.ports.release(port);

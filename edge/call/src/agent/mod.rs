@@ -52,7 +52,7 @@ use self::directory::Cache;
 use self::hop::{Unsent, Waiter};
 use self::keepalive::KeepAlive;
 use self::timers::TimerId;
-use crate::action::{Action, BindingRecord, ClientEntry, Input, LogLevel, Now, NumberEntry, Ports, Token};
+use crate::action::{Action, BindingRecord, ClientEntry, Input, LogLevel, MediaId, Now, NumberEntry, Ports, Token};
 use crate::control::signals::CallInput;
 use crate::control::{API_VERSION, CallConfig, CallSid};
 use crate::ua::Call;
@@ -221,10 +221,16 @@ impl<P: Ports> Agent<P> {
                 self.clients.retain(|_, entry| entry.voice.is_none());
                 self.numbers.retain(|_, _| false);
             }
-            Input::MediaSilent { media } => self.on_silence(media),
-            Input::Digit { media, key } => self.tell_of(media, |party| CallInput::Digit { party, key }),
+            Input::MediaSilent { media } => self.with_party(media, Call::on_silence),
+            Input::Digit { media, key } => {
+                self.with_party(media, |call, core, party| call.on_press(core, party, key));
+            }
             Input::Played { media, play, result } => {
-                self.tell_of(media, |party| CallInput::Played { party, play, result });
+                self.with_party(media, |call, _, party| {
+                    if call.other(party).is_none() {
+                        call.tell(CallInput::Played { party, play, result });
+                    }
+                });
             }
             Input::Recorded { recording, seconds, end } => {
                 if let Some(call) = self.core.recordings.remove(&recording) {
@@ -559,18 +565,9 @@ impl<P: Ports> Agent<P> {
         self.pump(key);
     }
 
-    /// Tells control what the media shell heard of an attended party that is in no bridge.
-    fn tell_of(&mut self, media: crate::action::MediaId, input: impl FnOnce(Party) -> CallInput) {
-        let Some((key, party)) = self.core.attended.get(&media).copied() else { return };
-        if self.calls.get_mut(key).is_some_and(|call| call.other(party).is_none()) {
-            self.tell(key, input(party));
-        }
-    }
-
-    /// Neither RTP nor RTCP from a party for too long (issue: 300 s, not on hold).
-    fn on_silence(&mut self, media: crate::action::MediaId) {
-        let found = self.calls.iter().find_map(|(key, call)| Some((key, call.party_of(media)?)));
-        let Some((key, party)) = found else { return };
-        self.with_call(key, |call, core| call.on_silence(core, party));
+    /// What the media shell heard of a party.
+    fn with_party(&mut self, media: MediaId, act: impl FnOnce(&mut Call, &mut Core<P>, Party)) {
+        let Some((key, party)) = self.core.heard.get(&media).copied() else { return };
+        self.with_call(key, |call, core| act(call, core, party));
     }
 }

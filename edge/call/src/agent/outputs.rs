@@ -129,7 +129,7 @@ impl Call {
             CallOutput::EarlyMedia => self.early_media(core),
             CallOutput::Attend { party } => {
                 if let Some(media) = self.media_of(party) {
-                    core.attended.insert(media, (self.key, party));
+                    core.heard.insert(media, (self.key, party));
                     core.actions.push_back(Action::Media(MediaAction::Attend { media }));
                 }
             }

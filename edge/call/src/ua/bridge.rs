@@ -23,6 +23,9 @@ impl Call {
         let Some(leg) = self.bridge.and_then(|leg| self.session(Party::Leg(leg))) else { return };
         let caller = &self.caller.session;
         let (Some(a), Some(b)) = (&caller.media, &leg.media) else { return };
+        for (session, media) in [(caller, a), (leg, b)] {
+            core.heard.insert(media.id, (self.key, session.party));
+        }
         core.actions.push_back(Action::Media(MediaAction::Bridge {
             a: a.id,
             b: b.id,

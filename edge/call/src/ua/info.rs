@@ -3,9 +3,11 @@
 //!
 //! INFO has no order of its own (RFC 6086 §4.4) and the party must refuse one that another overtook (RFC 3261 §12.2.2),
 //! so digits that are passed on leave one at a time: the next one when the one before it has its final response. A party
-//! that takes none of them gets them as RFC 4733 says.
+//! that takes none of them gets them as RFC 4733 says; and one that has not agreed to the telephone events of the other
+//! gets what was pressed there by INFO. Some phones tell each press in both forms: it is one.
 
 use std::collections::VecDeque;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use ringfork_sip::header::HeaderName;
@@ -21,9 +23,53 @@ use crate::control::signals::CallInput;
 
 /// What a body of ours or theirs may be.
 const ACCEPT: &str = "application/dtmf-relay, application/dtmf";
+/// What a digit of our own is written as.
+const RELAY: &str = "application/dtmf-relay";
+/// How long it was pressed, milliseconds: as long as our telephone events are.
+const PRESS: u32 = 100;
 /// Digits that may wait for a party, the one under way included; one more is lost, with a line in the log. As many as
 /// wait as RFC 4733 events.
 const WAITING: usize = ringfork_media::dtmf::WAITING;
+
+/// How long the second telling of a press may come after the first: an INFO that was lost three times.
+const TWICE: Duration = Duration::from_secs(4);
+/// Presses that may wait for their second telling; of one more the oldest is forgotten.
+const TOLD: usize = 32;
+
+/// How a party tells that it pressed a key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Form {
+    /// RFC 4733.
+    Events,
+    Info,
+}
+
+/// What a party has pressed lately, so that a press that it tells in both forms counts once. None is known to use now one
+/// form and now the other, but what it tells in one form only is taken in either.
+#[derive(Debug, Default)]
+pub struct Pressed {
+    /// Told in one form so far, and when.
+    told: VecDeque<(char, Form, Instant)>,
+    /// It has pressed a key by telephone events.
+    events: bool,
+}
+
+impl Pressed {
+    /// Takes a press; false: it is one that was told in the other form before.
+    fn take(&mut self, key: char, form: Form, now: Instant) -> bool {
+        self.events |= form == Form::Events;
+        self.told.retain(|(.., at)| now.saturating_duration_since(*at) < TWICE);
+        if let Some(place) = self.told.iter().position(|(told, by, _)| *told == key && *by != form) {
+            self.told.remove(place);
+            return false;
+        }
+        if self.told.len() >= TOLD {
+            self.told.pop_front();
+        }
+        self.told.push_back((key, form, now));
+        true
+    }
+}
 
 /// One digit as it came.
 #[derive(Debug)]
@@ -73,8 +119,38 @@ impl Call {
         core.refuse(request, 200);
         if is_digit && let Some(content_type) = message.text(HeaderName::ContentType) {
             let (content_type, body) = (content_type.into_owned(), message.body_bytes());
-            self.take_digit(core, party, Digit { key: key_of(message.body()), content_type, body });
+            let digit = Digit { key: key_of(message.body()), content_type, body };
+            if digit.key.is_none_or(|key| self.is_new(party, key, Form::Info, core.now.instant)) {
+                self.take_digit(core, party, digit);
+            }
         }
+    }
+
+    /// A party pressed a key, by telephone events (RFC 4733). In a bridge those are relayed, where the other party has
+    /// agreed to them; where it has not it gets the key in another form.
+    pub fn on_press<P: Ports>(&mut self, core: &mut Core<P>, from: Party, key: char) {
+        if self.is_new(from, key, Form::Events, core.now.instant) && !self.are_events_relayed(from) {
+            let body = format!("Signal={key}\r\nDuration={PRESS}\r\n").into();
+            self.take_digit(core, from, Digit { key: Some(key), content_type: RELAY.to_owned(), body });
+        }
+    }
+
+    /// Whether this is a press of its own. What a phone of both forms presses in a bridge that relays its events must not go
+    /// by INFO as well, whichever comes first; of its first key nobody knows that yet.
+    fn is_new(&mut self, from: Party, key: char, form: Form, now: Instant) -> bool {
+        let relayed = form == Form::Info && self.are_events_relayed(from);
+        let Some(session) = self.session_mut(from) else { return false };
+        let twice = relayed && session.pressed.events;
+        session.pressed.take(key, form, now) && !twice
+    }
+
+    /// Whether the telephone events of a party go to the other one of its bridge: both have agreed to the same
+    /// (RFC 3264 §6.1).
+    fn are_events_relayed(&self, from: Party) -> bool {
+        let Some(here) = self.session(from) else { return false };
+        let Some(there) = self.other(from).and_then(|other| self.session(other)) else { return false };
+        let mut events = here.sdp.codecs().filter(|ours| ours.codec.is_telephone_event());
+        events.any(|ours| there.sdp.codecs().any(|theirs| theirs.codec.same_format(&ours.codec)))
     }
 
     fn take_digit<P: Ports>(&mut self, core: &mut Core<P>, from: Party, digit: Digit) {

@@ -119,16 +119,6 @@ impl Call {
         });
     }
 
-    /// The party of a media session.
-    pub fn party_of(&self, media: MediaId) -> Option<Party> {
-        let has = |session: &Session| session.media.as_ref().is_some_and(|own| own.id == media);
-        if has(&self.caller.session) {
-            return Some(Party::Caller);
-        }
-        let index = self.legs.iter().position(|leg| leg.session().is_some_and(has))?;
-        Some(Party::Leg(LegId(u16::try_from(index).ok()?)))
-    }
-
     /// A party of a bridge has been silent for too long, or a caller that we attend. A leg that screens is left to its
     /// noun's `timeout`.
     pub fn on_silence<P: Ports>(&mut self, core: &mut Core<P>, party: Party) {

@@ -12,7 +12,7 @@ use ringfork_sip::message::{Message, Method};
 use ringfork_sip::transaction::{ClientKey, Due, Retransmission, Timers as TransactionTimers};
 
 use super::adrift::Home;
-use super::info::Digits;
+use super::info::{Digits, Pressed};
 use super::invite::{self, Abandoned, Authorization};
 use super::leg::Credentials;
 use super::session_timer::{self, Agreed, Asked, Side};
@@ -147,6 +147,8 @@ pub struct Session {
     pub proved: bool,
     /// Digits on their way to the party by INFO.
     pub digits: Digits,
+    /// Keys that the party has pressed.
+    pub pressed: Pressed,
 }
 
 impl Session {
@@ -180,6 +182,7 @@ impl Session {
             leaving: None,
             proved: false,
             digits: Digits::default(),
+            pressed: Pressed::default(),
         }
     }
 

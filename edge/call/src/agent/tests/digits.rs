@@ -51,6 +51,15 @@ fn sessions(net: &Net) -> (MediaId, MediaId) {
     bridge.expect("a bridge")
 }
 
+/// The media session of the caller whose keys are told.
+fn attended(net: &Net) -> MediaId {
+    let media = net.media.iter().find_map(|action| match action {
+        MediaAction::Attend { media } => Some(*media),
+        _ => None,
+    });
+    media.expect("an attended caller")
+}
+
 /// A caller in a Gather, and its 200.
 fn gathering() -> (Net, Phone, Message) {
     let (mut net, caller, _) = setup(&[]);
@@ -66,11 +75,7 @@ fn gathering() -> (Net, Phone, Message) {
 #[test]
 fn a_caller_that_is_gone() {
     let (mut net, caller, ok) = gathering();
-    let media = net.media.iter().find_map(|action| match action {
-        MediaAction::Attend { media } => Some(*media),
-        _ => None,
-    });
-    let media = media.expect("an attended caller");
+    let media = attended(&net);
     net.send(&caller, caller.request("INVITE", 2, &ok, "", &sdp(&caller, "sendonly")));
     net.take_code(&caller, 200);
     net.send(&caller, caller.request("ACK", 2, &ok, "", ""));
@@ -91,10 +96,7 @@ fn a_caller_that_is_gone() {
 #[test]
 fn an_entry_of_the_caller() {
     let (mut net, caller, ok) = gathering();
-    let media = net.media.iter().find_map(|action| match action {
-        MediaAction::Attend { media } => Some(*media),
-        _ => None,
-    });
+    let media = attended(&net);
     for (cseq, kind, text) in [
         (2, RELAY, "Signal=1\r\nDuration=40\r\n"),
         (3, PLAIN, "1"),
@@ -108,12 +110,97 @@ fn an_entry_of_the_caller() {
         net.send(&caller, info);
         net.take_code(&caller, 200);
     }
-    net.handle(Input::Digit { media: media.unwrap(), key: '7' });
+    net.handle(Input::Digit { media, key: '7' });
     net.send(&caller, caller.request("INFO", 6, &ok, RELAY, "Signal=#\r\nDuration=40\r\n"));
     net.take_code(&caller, 200);
     assert_eq!(gathered(&net), Some("11*A7"));
     net.take_method(&caller, Method::Bye);
     net.assert_clean();
+}
+
+/// RCML.md part 2, Gather: a phone that tells each press in both forms has pressed once, whichever comes first.
+#[test]
+fn a_press_told_twice() {
+    let (mut net, caller, ok) = gathering();
+    let media = attended(&net);
+    let mut cseq = 1;
+    for (key, by_info_first) in [('1', false), ('1', true), ('2', false), ('2', false), ('3', true), ('#', true)] {
+        cseq += 1;
+        let info = caller.request("INFO", cseq, &ok, RELAY, &format!("Signal={key}\r\n"));
+        if !by_info_first {
+            net.handle(Input::Digit { media, key });
+        }
+        net.send(&caller, info);
+        net.take_code(&caller, 200);
+        if by_info_first {
+            net.handle(Input::Digit { media, key });
+        }
+    }
+    assert_eq!(gathered(&net), Some("11223"));
+    net.take_method(&caller, Method::Bye);
+    net.assert_clean();
+}
+
+/// The same form twice is two presses; and so is the other form, once the first is long past.
+#[test]
+fn presses_of_one_form() {
+    let (mut net, caller, ok) = gathering();
+    let media = attended(&net);
+    net.handle(Input::Digit { media, key: '1' });
+    net.handle(Input::Digit { media, key: '1' });
+    net.advance(Duration::from_millis(4100));
+    for (cseq, key) in [(2, '1'), (3, '2'), (4, '2'), (5, '#')] {
+        net.send(&caller, caller.request("INFO", cseq, &ok, PLAIN, &key.to_string()));
+        net.take_code(&caller, 200);
+    }
+    assert_eq!(gathered(&net), Some("11122"));
+    net.take_method(&caller, Method::Bye);
+    net.assert_clean();
+}
+
+/// In a bridge the telephone events of a party are relayed where the other agreed to them: its INFOs of the same presses
+/// are not passed on too. Before its first event nobody knows that there will be one.
+#[test]
+fn a_press_told_twice_in_a_bridge() {
+    let (mut net, caller, bob, ok, _) = bridged();
+    let (from_caller, _) = sessions(&net);
+    for (cseq, key, by_info_first) in [(2, '1', false), (3, '2', true), (4, '3', false)] {
+        if !by_info_first {
+            net.handle(Input::Digit { media: from_caller, key });
+        }
+        net.send(&caller, caller.request("INFO", cseq, &ok, PLAIN, &key.to_string()));
+        net.take_code(&caller, 200);
+        if by_info_first {
+            net.handle(Input::Digit { media: from_caller, key });
+        }
+    }
+    assert!(!net.has(&bob, &Method::Info) && keys(&net).is_empty());
+    finish(net, &caller, &ok);
+}
+
+/// RFC 3264 §6.1: a party that did not agree to telephone events gets by INFO what the other one presses by them.
+#[test]
+fn a_party_without_telephone_events() {
+    let (mut net, caller, phones) = setup(&["bob"]);
+    let bob = &phones[0];
+    let invites = ring(&mut net, &caller, &phones);
+    net.send(bob, bob.respond(&invites[0], 200, "p1", &sdp_of(bob, "0 8", "sendrecv")));
+    net.take_method(bob, Method::Ack);
+    let ok = net.take_code(&caller, 200);
+    net.send(&caller, caller.request("ACK", 1, &ok, "", ""));
+    let (from_caller, _) = sessions(&net);
+    for (cseq, key) in [(2, '1'), (3, '#')] {
+        net.handle(Input::Digit { media: from_caller, key });
+        // Its INFO of the same press is not a second one.
+        net.send(&caller, caller.request("INFO", cseq, &ok, PLAIN, &key.to_string()));
+        net.take_code(&caller, 200);
+        let info = net.take_method(bob, Method::Info);
+        assert_eq!(body(&info), format!("Signal={key}\r\nDuration=100\r\n"));
+        assert_eq!(format!("Content-Type: {}\r\n", info.text(HeaderName::ContentType).unwrap()), RELAY);
+        net.send(bob, bob.respond(&info, 200, "p1", ""));
+        assert!(!net.has(bob, &Method::Info));
+    }
+    finish(net, &caller, &ok);
 }
 
 /// RCML.md 1.3: a leg in screening presses its keys by INFO too; they are not the caller's.
