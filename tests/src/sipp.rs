@@ -4,9 +4,10 @@
 //! [`crate::edge::PEER`]. sipp itself checks each step: a message that is missing, or is not the one expected, fails
 //! the run, and [`Run::succeed`] fails the test with sipp's own account of it.
 
-use std::net::{SocketAddr, UdpSocket};
+use std::net::{SocketAddr, TcpListener, UdpSocket};
 use std::path::PathBuf;
 use std::process::Stdio;
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use tokio::process::{Child, Command};
@@ -366,9 +367,30 @@ pub struct Phone {
     edge: SocketAddr,
 }
 
-/// A UDP port that was free a moment ago. sipp cannot bind port 0 and say which it got.
+/// A port of UDP and TCP of this address that is free and stays so: it lies below those that the system gives to whoever
+/// binds port 0, and is held against other tests as long as this process runs. sipp and others cannot bind port 0 and
+/// say which they got.
 pub fn free_port(ip: &str) -> u16 {
-    UdpSocket::bind((ip, 0)).unwrap().local_addr().unwrap().port()
+    static HELD: Mutex<Vec<UdpSocket>> = Mutex::new(Vec::new());
+    let take = |port: u16| {
+        // Nothing else uses this address: who has the port of it has that of every address.
+        let holder = UdpSocket::bind(("127.99.99.99", port)).ok()?;
+        UdpSocket::bind((ip, port)).and(TcpListener::bind((ip, port))).ok()?;
+        HELD.lock().unwrap().push(holder);
+        Some(port)
+    };
+    places(4800).find_map(|place| take(5100 + place)).expect("a free port")
+}
+
+/// Places of a range one after another, none given twice before all were; processes begin at different ones.
+fn places(count: u16) -> impl Iterator<Item = u16> {
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    let start = std::process::id().wrapping_mul(97);
+    let next = move || {
+        let place = start.wrapping_add(NEXT.fetch_add(1, Ordering::Relaxed));
+        u16::try_from(place % u32::from(count)).unwrap()
+    };
+    std::iter::repeat_with(next).take(count.into())
 }
 
 impl Phone {
@@ -487,15 +509,10 @@ pub fn calls(edge: &Edge, called: &str, scenario: &Scenario, count: u32, rate: u
 /// A base for sipp's own media sockets, which it binds although nothing is played. They lie below the edge's and the
 /// system's own ports; tests that run at once in processes of their own begin at different ones.
 fn media_port() -> String {
-    static NEXT: AtomicU32 = AtomicU32::new(0);
     let is_free = |port: &u16| {
         let addresses = ["127.0.0.1", crate::edge::PEER];
         addresses.iter().all(|ip| (*port..port + 4).all(|port| UdpSocket::bind((*ip, port)).is_ok()))
     };
-    let start = std::process::id().wrapping_mul(97);
-    let ports = std::iter::repeat_with(|| {
-        let place = start.wrapping_add(NEXT.fetch_add(1, Ordering::Relaxed));
-        10_000 + 4 * u16::try_from(place % 2400).unwrap()
-    });
-    ports.take(2400).find(is_free).expect("ports for sipp's media").to_string()
+    let mut ports = places(2400).map(|place| 10_000 + 4 * place);
+    ports.find(is_free).expect("ports for sipp's media").to_string()
 }
