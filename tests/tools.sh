@@ -55,7 +55,7 @@ python_tools() { # NAME==VERSION …
 }
 
 namespaces() { # the lossy network, the phones with sound and the full disk each need one
-    unshare --user --map-root-user --net --mount true 2>/dev/null && return
+    unshare --user --map-root-user --pid --fork --net --mount true 2>/dev/null && return
     cat >&2 <<'TEXT'
 The tests run phones and lossy networks in network namespaces of their own, and this user may not make one. Allow it:
   Ubuntu:  sudo sysctl kernel.apparmor_restrict_unprivileged_userns=0

@@ -29,12 +29,14 @@ fn run_inside(name: &str, namespaces: &[&str]) {
         "PATH=$PATH:/usr/sbin:/sbin; ip link set lo up && ip link add ring0 type veth peer name ring1 && ip address add {ADDRESS}/24 dev ring0 && \
          ip link set ring0 up && ip link set ring1 up && exec \"$0\" --exact {name} --ignored --nocapture --test-threads 1"
     );
-    let output = std::process::Command::new("unshare")
+    // Whatever ends this process ends all that runs inside: the phones and the edge must not stay.
+    let output = std::process::Command::new("setpriv")
+        .args(["--pdeathsig", "KILL", "unshare", "--pid", "--fork", "--kill-child"])
         .args(namespaces)
         .args(["sh", "-c", &script])
         .arg(std::env::current_exe().unwrap())
         .output()
-        .expect("unshare (util-linux) is not installed");
+        .expect("setpriv and unshare (util-linux) are not installed");
     let text = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     assert!(output.status.success(), "{text}");
     assert!(text.contains("1 passed"), "the test did not run in its namespace: {text}");
@@ -83,6 +85,8 @@ pub struct Softphone {
     child: Child,
     folder: tempfile::TempDir,
     control: SocketAddr,
+    /// What its account line holds that no log may show.
+    secret: Option<String>,
 }
 
 impl Softphone {
@@ -125,7 +129,8 @@ impl Softphone {
             .kill_on_drop(true)
             .spawn()
             .expect("baresip is not installed: run tests/tools.sh or `make test`");
-        Softphone { child, folder, control }
+        let secret = account.split(';').find_map(|part| part.strip_prefix("auth_pass=")).map(str::to_owned);
+        Softphone { child, folder, control, secret }
     }
 
     /// Types a command, as at its keyboard.
@@ -183,6 +188,21 @@ impl Softphone {
             .collect();
         files.sort();
         files.iter().flat_map(|file| samples(&std::fs::read(file).unwrap())).collect()
+    }
+}
+
+impl Drop for Softphone {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            let mut log = self.log();
+            if let Some(secret) = &self.secret {
+                log = log.replace(secret, "…");
+            }
+            eprintln!("--- last lines of a phone's log");
+            // The meter of its call is written over and over: its last state is enough.
+            let lines: Vec<&str> = log.lines().filter_map(|line| line.trim_end().rsplit('\r').next()).collect();
+            lines[lines.len().saturating_sub(30)..].iter().for_each(|line| eprintln!("{line}"));
+        }
     }
 }
 
