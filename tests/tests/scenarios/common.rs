@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 
 use ringfork_tests::edge::Edge;
+use ringfork_tests::script::Endpoint;
 use ringfork_tests::sipp::{Phone, Scenario};
 use ringfork_tests::web::{Request, Web};
 
@@ -31,6 +32,35 @@ pub async fn devices(edge: &Edge, login: &str, count: usize) -> Vec<Phone> {
 /// Creates a client and registers one device of it.
 pub async fn phone(edge: &Edge, login: &str) -> Phone {
     devices(edge, login, 1).await.remove(0)
+}
+
+/// Registers a device of a client whose steps wait on what the test sees.
+pub async fn scripted(edge: &Edge, login: &str, password: &str) -> Endpoint {
+    let mut device = Endpoint::udp(edge.sip, "127.0.0.1").await;
+    let contact = device.contact(login);
+    device.register(login, password, &contact, &[]).await.expect(200);
+    device
+}
+
+/// Rings, answers upon what is waited for, and is hung up on.
+pub async fn answers_upon<T>(device: &mut Endpoint, event: impl Future<Output = T>) {
+    let invite = device.request("INVITE").await;
+    device.ring(&invite, "scripted").await;
+    event.await;
+    device.accept(&invite, "scripted").await;
+    device.request("ACK").await;
+    let bye = device.request("BYE").await;
+    device.ok(&bye).await;
+}
+
+/// Waits until so many legs have told this status on `/events`.
+pub async fn told(web: &Web, status: &str, legs: usize) {
+    ringfork_tests::eventually(&format!("{status} of {legs} legs"), async || {
+        let seen = web.legs("/events");
+        let telling = seen.values().filter(|events| statuses(events).contains(&status));
+        (telling.count() >= legs).then_some(())
+    })
+    .await;
 }
 
 /// A callee that rings, answers, and is hung up on.

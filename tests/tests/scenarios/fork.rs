@@ -1,7 +1,7 @@
 //! Who is rung (RCML.md 1.2).
 
 use crate::common::*;
-use ringfork_tests::sipp::{Scenario, call};
+use ringfork_tests::sipp::{Phone, Scenario, call};
 
 /// One client, one device: the whole life of a call and every parameter of its callbacks (RCML.md 1.4, 1.5, 3.1).
 #[tokio::test(flavor = "multi_thread")]
@@ -43,11 +43,14 @@ async fn one_client_one_device() {
 #[tokio::test(flavor = "multi_thread")]
 async fn every_device_rings() {
     let (edge, web) = start(&dial(&client("alice"))).await;
-    let phones = devices(&edge, "alice", 3).await;
-    let winner = phones[1].serve(&answers(), 1);
-    let losers = [phones[0].serve(&rings_until_cancelled(true), 1), phones[2].serve(&rings_until_cancelled(true), 1)];
-    call(&edge, NUMBER, &talks()).succeed().await;
-    winner.succeed().await;
+    let password = edge.create_client("alice").await;
+    let first = Phone::register(&edge, "alice", &password).await;
+    let mut winner = scripted(&edge, "alice", &password).await;
+    let last = Phone::register(&edge, "alice", &password).await;
+    let losers = [first, last].map(|phone| phone.serve(&rings_until_cancelled(true), 1));
+    let caller = call(&edge, NUMBER, &talks());
+    answers_upon(&mut winner, told(&web, "ringing", 3)).await;
+    caller.succeed().await;
     for loser in losers {
         loser.succeed().await;
     }

@@ -80,8 +80,9 @@ async fn two_answers_in_the_same_instant() {
 #[tokio::test(flavor = "multi_thread")]
 async fn answer_crosses_cancel() {
     let (edge, web) = start(&dial(&(client("alice") + &client("bob")))).await;
-    let (alice, bob) = (phone(&edge, "alice").await, phone(&edge, "bob").await);
-    let winner = alice.serve(&answers(), 1);
+    let password = edge.create_client("alice").await;
+    let mut winner = scripted(&edge, "alice", &password).await;
+    let bob = phone(&edge, "bob").await;
     let late = bob.serve(
         &Scenario::new()
             .invited()
@@ -92,8 +93,9 @@ async fn answer_crosses_cancel() {
             .hung_up(),
         1,
     );
-    call(&edge, NUMBER, &talks()).succeed().await;
-    winner.succeed().await;
+    let caller = call(&edge, NUMBER, &talks());
+    answers_upon(&mut winner, told(&web, "ringing", 2)).await;
+    caller.succeed().await;
     late.succeed().await;
     let legs = web.completed("/events", 2).await;
     let bob = legs_to(&legs, "client:bob")[0];
