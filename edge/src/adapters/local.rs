@@ -1,19 +1,14 @@
 //! `evaluate` and `callback` run in this process.
 
 use async_trait::async_trait;
-use ringfork_callback::{Deliverer, Delivery, Schedule};
+use ringfork_callback::{Deliverer, Delivery};
 use ringfork_evaluate::Evaluator;
 use ringfork_rcml::evaluation::{Request, Response};
 use ringfork_state::{CallbackEvent, Notifications};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
-use tokio::sync::Semaphore;
+use std::time::Instant;
 
 use super::functions::{Evaluate, HandOver, HandOverError};
-
-/// Rounds of delivery under way. A further one waits its turn: customers' servers that hang may hold so many
-/// connections, and no more.
-const ROUNDS: usize = 4096;
 
 #[async_trait]
 impl Evaluate for Evaluator {
@@ -25,29 +20,13 @@ impl Evaluate for Evaluator {
 /// Delivers callbacks by RCML.md 1.4, all rounds of it.
 pub struct LocalCallbacks {
     deliverer: Deliverer,
-    rounds: Vec<Duration>,
-    turns: Semaphore,
     notifications: Arc<dyn Notifications>,
 }
 
 impl LocalCallbacks {
     /// What goes wrong for good is kept with the leg.
     pub fn new(deliverer: Deliverer, notifications: Arc<dyn Notifications>) -> Self {
-        LocalCallbacks { deliverer, rounds: Schedule::default().rounds, turns: Semaphore::new(ROUNDS), notifications }
-    }
-
-    async fn deliver(&self, event: &CallbackEvent) -> Delivery {
-        let mut pauses = self.rounds.iter();
-        loop {
-            let outcome = {
-                let _turn = self.turns.acquire().await;
-                self.deliverer.round(event).await
-            };
-            match (outcome, pauses.next()) {
-                (Delivery::Exhausted(_), Some(pause)) => tokio::time::sleep(*pause).await,
-                (outcome, _) => return outcome,
-            }
-        }
+        LocalCallbacks { deliverer, notifications }
     }
 }
 
@@ -55,7 +34,7 @@ impl LocalCallbacks {
 impl HandOver for LocalCallbacks {
     async fn hand_over(&self, event: CallbackEvent) -> Result<(), HandOverError> {
         let start = Instant::now();
-        let outcome = self.deliver(&event).await;
+        let outcome = self.deliverer.deliver(&event).await;
         let label = match outcome {
             Delivery::Delivered => "delivered",
             Delivery::Ended(_) => "ended",

@@ -88,3 +88,45 @@ async fn a_failed_write_of_a_call_names_the_call() {
         assert_eq!((&line["item"], &line["call"]), (&"call".into(), &sid.to_string().into()), "{line}");
     }
 }
+
+/// RCML.md 1.4: four tries a round and four rounds, then it ends as one error on the call.
+#[tokio::test]
+async fn a_callback_that_nobody_takes_is_one_error() {
+    use axum::http::StatusCode;
+    use ringfork_callback::{Deliverer, Schedule};
+    use ringfork_state::{EventKind, NotificationFilter, PageRequest};
+    use std::sync::atomic::{AtomicU64, Ordering};
+    use std::time::Duration;
+
+    let asked = Arc::new(AtomicU64::new(0));
+    let seen = asked.clone();
+    let answer = move || async move {
+        seen.fetch_add(1, Ordering::Relaxed);
+        StatusCode::SERVICE_UNAVAILABLE
+    };
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}/events", listener.local_addr().unwrap());
+    tokio::spawn(async move { axum::serve(listener, axum::Router::new().fallback(answer)).await });
+
+    let stores = Stores::memory();
+    let client = ringfork_webhook::Client::new(ringfork_webhook::Config::allowing_private(true)).unwrap();
+    let at_once = Schedule { tries: vec![Duration::ZERO; 3], rounds: vec![Duration::ZERO; 3], ..Schedule::default() };
+    let deliverer = Deliverer::new(client, ringfork_webhook::AuthToken::new("secret")).with_schedule(at_once);
+    let leg = ringfork_state::CallSid([7; 16]);
+    let event = CallbackEvent {
+        account_sid: "AC0".into(),
+        leg,
+        parent: ringfork_state::CallSid([1; 16]),
+        sequence: 3,
+        kind: EventKind::Completed,
+        url,
+        method: ringfork_state::Method::Post,
+        fired_unix_ms: 0,
+        parameters: Vec::new(),
+    };
+    LocalCallbacks::new(deliverer, stores.notifications.clone()).hand_over(event).await.unwrap();
+    let filter = NotificationFilter { call: Some(leg), ..NotificationFilter::default() };
+    let page = stores.notifications.notifications(&filter, &PageRequest::default()).await.unwrap();
+    assert_eq!(page.items.iter().map(|kept| kept.code).collect::<Vec<_>>(), [15004]);
+    assert_eq!(asked.load(Ordering::Relaxed), 16);
+}

@@ -4,12 +4,14 @@
 //! make a **delivery**: the whole round runs again after 1, 2 and 15 minutes. [`Deliverer::round`] runs one round, for
 //! Lambda, whose own retries and queue time the others; [`Deliverer::deliver`] runs all of them in this process.
 
+use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use ringfork_rcml::Code;
 use ringfork_rcml::evaluation::{self, Notice};
 use ringfork_state::{CallbackEvent, Level, Method, Notification, Notifications, StoreError};
 use ringfork_webhook::{AuthToken, Client, Failure, Jar, Limits, Reason, Request};
+use tokio::sync::Semaphore;
 
 /// When tries and rounds are repeated.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -44,18 +46,23 @@ pub enum Delivery {
     Exhausted(Notice),
 }
 
+/// Rounds of delivery under way. A further one waits its turn: customers' servers that hang may hold so many
+/// connections, and no more.
+const ROUNDS: usize = 4096;
+
 /// The function with what it needs; made once per process.
 #[derive(Clone)]
 pub struct Deliverer {
     client: Client,
     token: AuthToken,
     schedule: Schedule,
+    turns: Arc<Semaphore>,
 }
 
 impl Deliverer {
     /// With the account's token, which signs every request, and RCML.md 1.4's times.
     pub fn new(client: Client, token: AuthToken) -> Self {
-        Self { client, token, schedule: Schedule::default() }
+        Self { client, token, schedule: Schedule::default(), turns: Arc::new(Semaphore::new(ROUNDS)) }
     }
 
     /// With other times.
@@ -64,17 +71,20 @@ impl Deliverer {
         self
     }
 
-    /// All rounds, up to some 20 minutes.
+    /// All rounds, up to some 20 minutes. At most 4096 rounds are under way at once in a process; a further one waits its
+    /// turn.
     pub async fn deliver(&self, event: &CallbackEvent) -> Delivery {
-        let mut outcome = self.round(event).await;
-        for pause in &self.schedule.rounds {
-            if !matches!(outcome, Delivery::Exhausted(_)) {
-                break;
+        let mut pauses = self.schedule.rounds.iter();
+        loop {
+            let outcome = {
+                let _turn = self.turns.acquire().await;
+                self.round(event).await
+            };
+            match (outcome, pauses.next()) {
+                (Delivery::Exhausted(_), Some(pause)) => tokio::time::sleep(*pause).await,
+                (outcome, _) => return outcome,
             }
-            tokio::time::sleep(*pause).await;
-            outcome = self.round(event).await;
         }
-        outcome
     }
 
     /// One round: a try at once, and after each pause of the schedule.

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::extract::{Request as HttpRequest, State};
-use axum::http::{StatusCode, header};
+use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use ringfork_callback::{Deliverer, Delivery, Schedule, keep};
 use ringfork_rcml::evaluation::Level;
@@ -24,10 +24,14 @@ struct Script {
     /// Statuses to answer with, then 200; 0 hangs.
     answers: Arc<Mutex<Vec<u16>>>,
     seen: Arc<Mutex<Vec<Seen>>>,
+    /// All headers of each, the signature with the time left out.
+    headers: Arc<Mutex<Vec<HeaderMap>>>,
 }
 
 async fn serve(State(script): State<Script>, request: HttpRequest) -> Response {
-    let (parts, body) = request.into_parts();
+    let (mut parts, body) = request.into_parts();
+    assert!(parts.headers.remove("x-restcomm-signature").is_some());
+    script.headers.lock().unwrap().push(parts.headers.clone());
     let body = axum::body::to_bytes(body, 1 << 20).await.unwrap();
     let key = parts.headers.get("idempotency-key").map_or("", |value| value.to_str().unwrap()).to_owned();
     let body = String::from_utf8(body.to_vec()).unwrap();
@@ -39,6 +43,7 @@ async fn serve(State(script): State<Script>, request: HttpRequest) -> Response {
     match next {
         0 => std::future::pending().await,
         302 => (StatusCode::FOUND, [(header::LOCATION, "/elsewhere")]).into_response(),
+        307 => (StatusCode::TEMPORARY_REDIRECT, [(header::LOCATION, "http://[2001:db8::1]/")]).into_response(),
         status => StatusCode::from_u16(status).unwrap().into_response(),
     }
 }
@@ -122,13 +127,18 @@ async fn delivered() {
     assert_eq!(seen[0].1, "/cb?x=1&CallStatus=no-answer&CallDuration=0");
 }
 
-/// RCML.md 1.4: 408, 429, 5xx and no answer are tried again, with the same method, URL, body and Idempotency-Key.
+/// RCML.md 1.4: 408, 429, 5xx and no answer are tried again, with the same method, URL, body and Idempotency-Key; only the
+/// signature's time is new.
 #[tokio::test]
 async fn repeated() {
     for status in [408, 429, 500, 502, 503, 599] {
-        let (outcome, seen) = round(&[status, status, status]).await;
+        let (url, script) = server(&[status, status, status]).await;
+        let outcome = deliverer(true).round(&event(&url, Method::Post)).await;
+        let (seen, headers) = (script.seen.lock().unwrap().clone(), script.headers.lock().unwrap().clone());
         assert_eq!((outcome, seen.len()), (Delivery::Delivered, 4), "{status}");
         assert!(seen.iter().all(|one| *one == seen[0]), "{status}");
+        assert!(headers[0].contains_key("x-twilio-signature") && headers[0].contains_key("idempotency-key"));
+        assert!(headers.iter().all(|one| *one == headers[0]), "{headers:?}");
     }
     // No answer. On a machine that stands still a try of 250 ms may be given up though the server answered: then more
     // are made, in the next round; that a round has four is shown below.
@@ -198,6 +208,17 @@ async fn redirected() {
     let (outcome, seen) = round(&[302; 20]).await;
     assert!(matches!(outcome, Delivery::Ended(_)), "{outcome:?}");
     assert_eq!(seen.len(), 6);
+}
+
+/// RCML.md 1.4 and 3.2: nor is one followed to a URL that the guard refuses; that is an error, and not tried again.
+#[tokio::test]
+async fn redirected_to_a_refused_url() {
+    let (url, script) = server(&[307; 4]).await;
+    let client = Client::new(Config { allow: |address| address.is_loopback(), ..Config::default() }).unwrap();
+    let outcome = Deliverer::new(client, AuthToken::new("secret")).with_schedule(quick());
+    let outcome = outcome.deliver(&event(&url, Method::Post)).await;
+    let Delivery::Ended(notice) = outcome else { panic!("{outcome:?}") };
+    assert_eq!((notice.level, notice.code, script.seen.lock().unwrap().len()), (Level::Error, 15004, 1));
 }
 
 /// RCML.md 1.4: a URL that the guard refuses is an error at once.
