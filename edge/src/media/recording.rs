@@ -29,6 +29,8 @@ const PIECES: usize = 32_768;
 /// The header is written again after so many samples: half a second, so that with what is not final yet
 /// ([`ringfork_media::recorder::TOLERANCE`]) and the [`STEP`] it is never behind by a whole one.
 const HEADER_EVERY: u64 = RATE / 2;
+/// The longest recording, 74 hours: a WAV header counts octets in 32 bits.
+const MOST_SECONDS: u32 = (u32::MAX - 64) / (2 * RATE as u32);
 
 /// A core whose queue stays full for ten seconds is not waited for: it may be what waits for us to end.
 const ATTEMPTS: u32 = 1000;
@@ -94,7 +96,8 @@ impl Recordings {
         if self.live.iter().any(|recording| recording.sid == sid) {
             return;
         }
-        let limits = Limits { max_seconds: limits.max_seconds, silence_seconds: limits.silence_seconds };
+        let max_seconds = limits.max_seconds.min(MOST_SECONDS);
+        let limits = Limits { max_seconds, silence_seconds: limits.silence_seconds };
         let dead = Arc::new(AtomicBool::new(false));
         self.must(Piece::Begin { recording: sid, call, dead: dead.clone() });
         self.live.push(Recording { sid, media, other, recorder: Recorder::new(limits, now), dead });

@@ -34,6 +34,8 @@ use super::source::Sounds;
 
 /// A packet of our own that leaves so long after it was due is counted as late.
 const LATE: Duration = Duration::from_millis(10);
+/// Inputs that may wait for the core before keys are dropped.
+const KEYS: usize = 4096;
 /// How often silence is looked for.
 const SILENCE_CHECK: Duration = Duration::from_secs(1);
 /// Packets read from one socket before the others have their turn.
@@ -78,6 +80,8 @@ pub struct MediaCounters {
     pub late: Counter,
     /// Keys that parties pressed, in bridges too (RFC 4733).
     pub keys: Counter,
+    /// Those of them that were dropped: the core took nothing for so long that [`KEYS`] inputs waited.
+    pub keys_dropped: Counter,
     /// Samples of recordings dropped because the disk was too slow.
     pub recording_dropped: Counter,
     /// Recordings that ended because their file could not be written.
@@ -175,6 +179,8 @@ pub struct Relay {
     next_recording: Instant,
     next_check: Instant,
     /// Answers that the core's queue had no room for.
+    /// What the core's queue had no room for: keys, at most [`KEYS`], and the ends of plays, of which each session has one
+    /// at most; those are never dropped.
     outbox: VecDeque<Input>,
 }
 
@@ -466,7 +472,11 @@ impl Relay {
                 }
                 if let Some(input) = session.key(&heard) {
                     counters.keys.add(1);
-                    self.outbox.push_back(input);
+                    if self.outbox.len() < KEYS {
+                        self.outbox.push_back(input);
+                    } else {
+                        counters.keys_dropped.add(1);
+                    }
                 }
             }
             let Some((other, map)) = &session.bridge else { continue };

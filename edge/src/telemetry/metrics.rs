@@ -124,6 +124,7 @@ impl ProcessMetrics {
         metrics::counter!("ringfork_rtp_sent_total").absolute(self.media.sent.get());
         metrics::counter!("ringfork_rtp_late_total").absolute(self.media.late.get());
         metrics::counter!("ringfork_keys_total").absolute(self.media.keys.get());
+        metrics::counter!("ringfork_keys_dropped_total").absolute(self.media.keys_dropped.get());
         metrics::counter!("ringfork_recordings_failed_total").absolute(self.media.recordings_failed.get());
         metrics::counter!("ringfork_recording_samples_dropped_total").absolute(self.media.recording_dropped.get());
         metrics::counter!("ringfork_media_commands_dropped_total").absolute(self.media.commands_dropped.get());

@@ -151,7 +151,8 @@ codes! {
     /// Record `playBeep` or `transcribe`.
     RecordFlag = 13611, Warning, "use true or false; the default is used";
     /// Record `timeout` or `maxLength`.
-    RecordLimit = 13612, Warning, "use whole seconds of at least 1; the default is used (timeout 5, maxLength 3600)";
+    RecordLimit = 13612, Warning,
+        "use whole seconds from 1 to 14400: 14400 is used where it is more, else the default (timeout 5, maxLength 3600)";
     /// Record `finishOnKey`.
     RecordFinishKey = 13613, Warning, "use keys of 0-9, * and #, or nothing for none; any key ends the recording";
     /// A recording broke off.

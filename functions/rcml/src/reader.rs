@@ -103,6 +103,15 @@ impl<'d> Reader<'d> {
         }
     }
 
+    /// As [`Reader::seconds`], and where it is more than `most` that, with a warning.
+    pub fn seconds_within(&mut self, node: Node<'_, '_>, name: &str, default: u32, most: u32, code: Code) -> u32 {
+        let seconds = self.seconds(node, name, default, code);
+        if seconds > most {
+            self.warn_value(code, node, name);
+        }
+        seconds.min(most)
+    }
+
     /// A whole number from 0, else `default` with a warning.
     pub fn count(&mut self, node: Node<'_, '_>, name: &str, default: u32, code: Code) -> u32 {
         let Some(value) = value(node, name) else { return default };

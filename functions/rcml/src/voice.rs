@@ -147,6 +147,9 @@ fn prompts(reader: &mut Reader<'_>, node: Node<'_, '_>) -> Vec<Prompt> {
     prompts
 }
 
+/// Seconds that a Record may last: as long as a Dial by default.
+const MOST_RECORDED: u32 = 14_400;
+
 /// `<Record>`.
 pub fn record(reader: &mut Reader<'_>, node: Node<'_, '_>) -> Record {
     let known = ["action", "method", "timeout", "finishOnKey", "maxLength", "playBeep", "transcribe"];
@@ -157,9 +160,9 @@ pub fn record(reader: &mut Reader<'_>, node: Node<'_, '_>) -> Record {
     }
     Record {
         action: action(reader, node, Code::RecordMethod),
-        timeout: reader.seconds(node, "timeout", 5, Code::RecordLimit),
+        timeout: reader.seconds_within(node, "timeout", 5, MOST_RECORDED, Code::RecordLimit),
         finish_on_key: record_finish_keys(reader, node),
-        max_length: reader.seconds(node, "maxLength", 3600, Code::RecordLimit),
+        max_length: reader.seconds_within(node, "maxLength", 3600, MOST_RECORDED, Code::RecordLimit),
         play_beep: reader.boolean_or(node, "playBeep", true, Code::RecordFlag),
     }
 }

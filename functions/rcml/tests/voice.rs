@@ -158,6 +158,12 @@ fn record_and_its_limits() {
         ("method='PUT'", plain.clone(), &[13610]),
         ("playBeep='no'", plain.clone(), &[13611]),
         ("timeout='0' maxLength='-1'", plain.clone(), &[13612, 13612]),
+        ("timeout='14400' maxLength='14400'", Record { timeout: 14_400, max_length: 14_400, ..plain.clone() }, &[]),
+        (
+            "timeout='14401' maxLength='4294967295'",
+            Record { timeout: 14_400, max_length: 14_400, ..plain.clone() },
+            &[13612, 13612],
+        ),
         ("transcribe='false'", plain.clone(), &[]),
         ("transcribe='true'", plain, &[12210]),
     ];
