@@ -261,6 +261,15 @@ async fn a_full_disk_ends_no_call_inside() {
     let told = warnings(&edge, 2).await;
     assert!(told.iter().all(|warning| warning["log"] == 1));
     assert!(told.iter().any(|warning| warning["message_text"].as_str().unwrap().contains(sid(&file))));
+    // Nothing is left of the one that could not begin.
+    let sounds = std::fs::read_dir(data.join("recordings")).unwrap().map(|entry| entry.unwrap().path());
+    assert_eq!(
+        sounds.filter(|path| path.extension().is_some_and(|end| end == "wav")).collect::<Vec<_>>(),
+        [file.as_path()]
+    );
+    let listed = edge.rest("GET", "/Recordings.json", &[]).await;
+    let listed = listed["recordings"].as_array().unwrap();
+    assert_eq!(listed.iter().map(|one| one["sid"].as_str().unwrap()).collect::<Vec<_>>(), [sid(&file)]);
     bob.close().await;
 }
 

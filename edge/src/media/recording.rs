@@ -257,8 +257,12 @@ impl Writer {
     fn create(&self, recording: RecordingSid) -> std::io::Result<File> {
         DirBuilder::new().recursive(true).mode(0o700).create(&self.folder)?;
         let path = file(&self.folder, recording);
-        let file = OpenOptions::new().create_new(true).write(true).mode(0o600).open(path)?;
-        file.write_all_at(&wav::header(0), 0)?;
+        let file = OpenOptions::new().create_new(true).write(true).mode(0o600).open(&path)?;
+        if let Err(error) = file.write_all_at(&wav::header(0), 0) {
+            // A file without a header is no sound.
+            let _ = std::fs::remove_file(&path);
+            return Err(error);
+        }
         Ok(file)
     }
 

@@ -160,6 +160,10 @@ impl Ledger {
         };
         let result = match entry {
             Entry::Began(recording) => self.store.put_recording(recording).await,
+            // Its file could not be made: it is no recording.
+            Entry::Ended { sid, seconds: 0, .. } if self.has_no_file(sid).await => {
+                self.store.delete_recording(sid).await.map(|_| ())
+            }
             Entry::Ended { sid, seconds, unix_ms, .. } => self.store.end_recording(sid, *seconds, *unix_ms).await,
         };
         let call = call.map(tracing::field::display);
@@ -175,6 +179,11 @@ impl Ledger {
             }
         }
         true
+    }
+
+    async fn has_no_file(&self, sid: &str) -> bool {
+        let Some(path) = self.files.path(sid) else { return false };
+        matches!(tokio::fs::try_exists(path).await, Ok(false))
     }
 }
 

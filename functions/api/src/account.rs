@@ -13,6 +13,7 @@ pub(crate) fn get(account: &Account, links: &Links<'_>) -> Reply {
         ("incoming_phone_numbers", Kind::Numbers),
         ("calls", Kind::Calls),
         ("notifications", Kind::Notifications),
+        ("recordings", Kind::Recordings),
     ];
     let below = below.into_iter().fold(Fields::default(), |fields, (name, kind)| fields.with(name, links.list(kind)));
     let fields = Fields::default()

@@ -182,6 +182,7 @@ async fn account() {
     assert_eq!(account["date_created"], DATE);
     assert_eq!(account["uri"], format!("{ROOT}.json"));
     assert_eq!(account["subresource_uris"]["calls"], format!("{ROOT}/Calls.json"));
+    assert_eq!(account["subresource_uris"]["recordings"], format!("{ROOT}/Recordings.json"));
     let all = account.to_string();
     assert!(!all.contains(TOKEN) && !all.contains(&token_hash(TOKEN)) && !all.contains("token"));
     let (status, _) = rest.refused("DELETE", ".json", "").await;

@@ -19,7 +19,9 @@ async fn main() {
 
     let (base, tally) =
         Tally::start(r#"<Response><Dial><Client statusCallback="BASE/events">alice</Client></Dial></Response>"#).await;
-    let edge = Edge::start(&[]).await;
+    // On the disk, unlike other tests: what a write costs there is part of what is measured.
+    let folder = tempfile::tempdir().unwrap();
+    let edge = Edge::start_over(&folder.path().join("data"), "127.0.0.1:0", &[]).await;
     edge.create_number("1000", &format!("{base}/voice")).await;
     let password = edge.create_client("alice").await;
     let mut phones = Vec::new();
