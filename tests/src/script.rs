@@ -476,6 +476,18 @@ impl Endpoint {
         self.send_as(&ack, branch).await;
     }
 
+    /// Gives up an INVITE that was sent under this branch: 200 to the CANCEL, 487 to the INVITE.
+    pub async fn cancel(&mut self, invite: &Draft, branch: &str) {
+        let mut cancel = invite.clone();
+        cancel.method = "CANCEL".to_owned();
+        cancel.headers.clear();
+        cancel.body.clear();
+        self.send_as(&cancel, branch).await;
+        self.final_of(&cancel).await.expect(200);
+        let refusal = self.final_of(invite).await.expect(487);
+        self.ack_refusal(invite, branch, &refusal).await;
+    }
+
     /// Sends a request, answers its challenge (MD5) and gives the second response; `draft` is what was sent last.
     pub async fn ask_as(&mut self, login: &str, password: &str, draft: &mut Draft) -> Sip {
         let challenge = self.ask(draft).await;

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use ringfork_tests::edge::Edge;
+use ringfork_tests::edge::{Edge, PEER};
 use ringfork_tests::script::Endpoint;
 use ringfork_tests::sipp::{Phone, Scenario};
 use ringfork_tests::web::{Request, Web};
@@ -51,6 +51,21 @@ pub async fn answers_upon<T>(device: &mut Endpoint, event: impl Future<Output = 
     device.request("ACK").await;
     let bye = device.request("BYE").await;
     device.ok(&bye).await;
+}
+
+/// Calls from the trunk, and gives up unanswered upon what is waited for.
+pub async fn gives_up_upon<T>(edge: &Edge, event: impl Future<Output = T>) {
+    let mut caller = Endpoint::udp(edge.sip, PEER).await;
+    let invite = caller.invite("+15550001111", NUMBER);
+    let branch = caller.send(&invite).await;
+    event.await;
+    caller.cancel(&invite, &branch).await;
+}
+
+/// Checks a parameter in whole seconds: at least this, and little more on a machine that stood still for a moment.
+pub fn check_seconds(request: &Request, name: &str, least: u32) {
+    let seconds: u32 = request.parameter(name).parse().unwrap();
+    assert!((least..least + 4).contains(&seconds), "{name}: {seconds}");
 }
 
 /// Waits until so many legs have told this status on `/events`.

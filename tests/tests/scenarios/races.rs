@@ -30,13 +30,19 @@ async fn caller_cancels_while_ringing() {
 #[tokio::test(flavor = "multi_thread")]
 async fn caller_cancels_before_any_180() {
     let (edge, web) = start(&dial(&client("alice"))).await;
-    let alice = phone(&edge, "alice").await;
-    let callee = alice.serve(&Scenario::new().invited().pause(2000).answer("180 Ringing").cancelled(false), 1);
-    let caller = Scenario::new().call().received("100").pause(400).cancel();
-    call(&edge, NUMBER, &caller).succeed().await;
+    let password = edge.create_client("alice").await;
+    let mut alice = scripted(&edge, "alice", &password).await;
+    let mut invite = None;
+    gives_up_upon(&edge, async { invite = Some(alice.request("INVITE").await) }).await;
     let legs = web.completed("/events", 1).await;
     assert_eq!(statuses(legs.values().next().unwrap()), ["initiated", "no-answer"]);
-    callee.succeed().await;
+    let invite = invite.unwrap();
+    alice.ring(&invite, "late").await;
+    let cancel = alice.request("CANCEL").await;
+    assert_eq!(cancel.get("Reason"), None);
+    alice.ok(&cancel).await;
+    alice.reply(&invite, "487 Request Terminated", "late", &[], "").await;
+    alice.request("ACK").await;
     edge.settled().await;
 }
 
@@ -46,8 +52,7 @@ async fn caller_cancels_while_the_document_is_fetched() {
     let (edge, web) = start("").await;
     web.answer("/voice", Answer::Hang(Duration::from_secs(2)));
     let mut alice = phone(&edge, "alice").await.serve(&answers(), 1);
-    let caller = Scenario::new().call().received("100").pause(300).cancel();
-    call(&edge, NUMBER, &caller).succeed().await;
+    gives_up_upon(&edge, web.wait("/voice", 1)).await;
     edge.settled().await;
     assert!(web.requests("/events").is_empty());
     assert!(alice.is_running(), "a leg was rung for a caller who had left");

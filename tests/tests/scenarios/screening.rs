@@ -108,8 +108,7 @@ async fn the_caller_leaves_during_screening() {
     web.document("/screen", r#"<Response><Pause length="50"/></Response>"#);
     let alice = phone(&edge, "alice").await;
     let callee = alice.serve(&answers_and_is_let_go(), 1);
-    let caller = Scenario::new().call().maybe("100").received("180").pause(1500).cancel();
-    call(&edge, NUMBER, &caller).succeed().await;
+    gives_up_upon(&edge, told(&web, "in-progress", 1)).await;
     callee.succeed().await;
     let legs = web.completed("/events", 1).await;
     check_legs(&legs, web.requests("/voice")[0].parameter("CallSid"));
@@ -124,13 +123,13 @@ async fn the_caller_leaves_during_screening() {
 async fn another_leg_wins_meanwhile() {
     let (edge, web) = start(&dial(&format!("{}{}", screened("alice", "/screen", ""), client("bob")))).await;
     web.document("/screen", r#"<Response><Pause length="50"/></Response>"#);
-    let (alice, bob) = (phone(&edge, "alice").await, phone(&edge, "bob").await);
-    let screens = alice.serve(&answers_and_is_let_go(), 1);
-    let late = Scenario::new().invited().answer("180 Ringing").pause(1500).accept().recv("ACK").hung_up();
-    let wins = bob.serve(&late, 1);
-    call(&edge, NUMBER, &talks()).succeed().await;
+    let screens = phone(&edge, "alice").await.serve(&answers_and_is_let_go(), 1);
+    let password = edge.create_client("bob").await;
+    let mut bob = scripted(&edge, "bob", &password).await;
+    let caller = call(&edge, NUMBER, &talks());
+    answers_upon(&mut bob, told(&web, "in-progress", 1)).await;
+    caller.succeed().await;
     screens.succeed().await;
-    wins.succeed().await;
     let legs = web.completed("/events", 2).await;
     check_legs(&legs, web.requests("/voice")[0].parameter("CallSid"));
     for login in ["client:alice", "client:bob"] {
